@@ -1,0 +1,43 @@
+"""Settings of the data: where prompts and benchmark rows come from and how they are worded."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from opdlm.config.base import Strict
+
+PromptKind = Literal["raw", "math", "choice", "humaneval"]
+TinyTask = Literal["TinyMath", "TinyChoice", "TinyCode"]
+
+
+class Source(Strict):
+    """Where rows come from: generated (`tiny`), or a file under `data_root` in one of the known layouts."""
+
+    layout: Literal["tiny", "rows", "gsm8k", "math500", "mmlu", "humaneval"]
+    task: list[TinyTask] = []
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Source":
+        if self.layout == "tiny" and not self.task:
+            raise ValueError("layout 'tiny' needs 'task'")
+        if self.layout != "tiny" and not self.file:
+            raise ValueError(f"layout '{self.layout}' needs 'file' (a path under data_root)")
+        return self
+
+
+class PromptSettings(Strict):
+    """A set of training prompts."""
+
+    source: Source
+    prompt: PromptKind = "raw"
+    rows: int | None = Field(default=None, gt=0, description="rows to generate (tiny) or to keep (files); all if null")
+    seed: int = 10086
+    max_prompt_tokens: int = Field(default=2000, gt=0)
+
+
+class RowsStage(Strict):
+    """What the rows of one benchmark depend on."""
+
+    source: Source
+    rows: int | None = Field(default=None, gt=0)

@@ -1,0 +1,42 @@
+"""Settings of the benchmarks."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from opdlm.config.base import Strict
+from opdlm.config.data import PromptKind, Source
+from opdlm.config.decoding import DecodingSettings
+
+ScorerKind = Literal["math", "choice", "code"]
+
+
+class BenchmarkSettings(Strict):
+    """A benchmark: its rows, the wording of its prompt, its scorer and its budget."""
+
+    source: Source
+    scorer: ScorerKind
+    prompt: PromptKind = "raw"
+    rows: int | None = Field(default=None, gt=0)
+    max_tokens: int = Field(gt=0)
+    seeds: int = Field(default=1, gt=0, description="number of sampling seeds; scores are means over them")
+    shards: int = Field(default=1, gt=0)
+    thinking: bool = False
+
+
+class GenerateStage(Strict):
+    """What the answers of one shard depend on."""
+
+    prompt: PromptKind
+    max_tokens: int
+    thinking: bool
+    decoding: DecodingSettings
+    seed: int
+    shard: int = Field(ge=0)
+    shards: int = Field(gt=0)
+
+
+class ScoreStage(Strict):
+    """What the verdicts of one shard depend on."""
+
+    scorer: ScorerKind

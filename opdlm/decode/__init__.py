@@ -1,0 +1,1 @@
+"""The rollout engine: scheduler, key/value cache, remasking strategies."""

@@ -1,0 +1,1 @@
+"""Training: rollouts, states, divergence, update; exact resume."""

@@ -1,0 +1,1 @@
+"""Benchmarks: generation of answers, scorers, and the sandbox for model-written code."""

@@ -1,0 +1,64 @@
+"""Records that pass between the stages of an evaluation: answers, verdicts, and their means."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Reason = Literal[
+    "correct", "wrong", "no_answer", "truncated", "timeout", "runtime_error", "syntax_error", "memory", "output_limit"
+]
+
+
+class Record(BaseModel):
+    """Base of records: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sample(Record):
+    """One answer: token ids with the denoising step that revealed each, and the text a scorer sees."""
+
+    index: int
+    seed: int
+    prompt_tokens: int
+    ids: list[int]
+    steps: list[int]
+    text: str
+    """Without special tokens and without the thinking part."""
+    finish: Literal["stop", "length"]
+
+
+class Verdict(Record):
+    """The judgement of one answer."""
+
+    index: int
+    correct: bool
+    score: float
+    reason: Reason
+    detail: str = ""
+
+
+class Scores(Record):
+    """The verdicts of one shard."""
+
+    samples: str
+    """Path of the sample file that was judged."""
+    verdicts: list[Verdict]
+
+
+class Merged(Record):
+    """A benchmark's result for one model and decoding, over all rows and seeds."""
+
+    accuracy: float
+    """Per cent, mean over rows and seeds."""
+    accuracy_by_seed: list[float]
+    accuracy_std: float | None
+    """Standard deviation over seeds; none with a single seed."""
+    rows: int
+    reasons: dict[str, int]
+    mean_length: float
+    """Tokens an answer, end token included."""
+    tokens_per_step: float
+    """Mean over answers of tokens per denoising step (spec 6.6)."""
+    sample_files: list[str]
+    score_files: list[str]

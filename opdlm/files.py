@@ -1,0 +1,170 @@
+"""Durable files: written to a temporary name, flushed to the disk, then renamed; a reader sees all or nothing."""
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from opdlm.errors import DataError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written; whatever stood at `path` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {error.strerror}. What stood there before is unchanged.") from error
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
+    """Write one JSON object per line, atomically."""
+    write_text(path, "".join(json_line(row) for row in rows))
+
+
+def json_line(row: BaseModel | dict[str, Any]) -> str:
+    """One row of a JSON-lines file, newline included."""
+    value = row.model_dump(mode="json") if isinstance(row, BaseModel) else row
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_jsonl(path: Path, schema: type[Model]) -> list[Model]:
+    """Read a JSON-lines file (optionally gzipped) and validate every row.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, or a row does not fit `schema`; the message has the row.
+    """
+    rows = [_validated(schema, value, path, number) for number, value in iterate_jsonl(path)]
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    return rows
+
+
+def iterate_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, value) of a JSON-lines file, blank lines skipped.
+
+    Raises:
+        DataError: the file is missing or a line is not JSON (a truncated file usually fails on its last line).
+    """
+    path = Path(path)
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, _parsed(line, path, number)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is truncated or corrupt: {error}") from error
+
+
+def _parsed(line: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {number}: not valid JSON ({error.msg}); the file may be truncated") from error
+
+
+def _validated(schema: type[Model], value: Any, path: Path, number: int) -> Model:
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "row"
+        raise DataError(f"{path}, line {number}: {field}: {first['msg']}") from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary sibling folder to fill; it takes the place of `path` only if the block ends well.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written; whatever stood at `path` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        os.chmod(temporary, 0o755)
+        if path.exists():
+            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            os.replace(path, retired / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(retired)
+        else:
+            os.replace(temporary, path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DataError(f"cannot write {path}: {error}. What stood there before is unchanged.") from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a finished file to the disk."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries (a rename is durable only after this)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

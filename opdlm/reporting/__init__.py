@@ -1,0 +1,1 @@
+"""Tables shaped like the paper's, and figures."""
