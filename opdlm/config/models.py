@@ -13,7 +13,7 @@ class TinyArchitecture(Strict):
 
     vocab_size: int = Field(default=512, ge=300)
     hidden_size: int = 128
-    intermediate_size: int = 512
+    intermediate_size: int = 384
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
     num_key_value_heads: int = 2

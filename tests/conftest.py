@@ -1,0 +1,45 @@
+"""Small real models, made on the spot. One thread: the models are too small for more, and CI may share its cores."""
+
+import pytest
+import torch
+
+from opdlm.model.qwen3 import Qwen3
+from opdlm.model.shape import Shape
+
+torch.set_num_threads(1)
+
+VOCABULARY, MASK_TOKEN, END_TOKEN = 40, 39, 38
+
+
+def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True) -> Qwen3:
+    """A random Qwen3 of two layers in fp32; large weights, so that its distributions are far from uniform."""
+    shape = Shape(
+        model_type="a2d-qwen3" if block_size else "qwen3",
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=256,
+        tie_word_embeddings=tied,
+        block_size=block_size,
+        mask_token_id=MASK_TOKEN if block_size else None,
+    )
+    model = Qwen3(shape)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model.eval()
+
+
+@pytest.fixture
+def student() -> Qwen3:
+    return make_model()
+
+
+@pytest.fixture
+def teacher() -> Qwen3:
+    return make_model(block_size=None)
