@@ -102,12 +102,13 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def train_settings(run: RunSettings) -> TrainSettings:
     """The recipe's values, overridden by the run's own."""
-    return TrainSettings.model_validate(_merged(RECIPES[run.recipe], run.train))
+    return TrainSettings.model_validate(merged(RECIPES[run.recipe], run.train))
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, key by key at every depth."""
     result = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
+        result[key] = merged(result[key], value) if both else value
     return result

@@ -1,0 +1,267 @@
+"""Training: exact resume after a kill, independence of packing, objectives, and bad input."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from opdlm.config.training import TrainStage
+from opdlm.distill import checkpoint
+from opdlm.distill.checkpoint import Progress
+from opdlm.distill.loop import train
+from opdlm.distill.trainer import Trainer
+from opdlm.errors import CheckpointError, DataError, TrainingError
+from opdlm.files import write_jsonl
+from opdlm.identity import canonical_json
+from opdlm.model.checkpoint import load_config, load_model, read_weights
+from tests.family import Family, make_family, small_stage
+
+SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "train.py"
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return make_family(tmp_path_factory.mktemp("family"))
+
+
+def run(family: Family, stage: TrainStage, folder: Path) -> Path:
+    train(stage, family.teacher, family.student, family.prompts, folder / "state", folder / "out")
+    return folder / "out"
+
+
+def records(out: Path, kind: str) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def assert_same_result(first: Path, second: Path) -> None:
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    one, other = read_weights(first), read_weights(second)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_killed_at_random_steps_ends_as_an_undisturbed_one(family: Family, tmp_path: Path) -> None:
+    stage = small_stage()
+    undisturbed = run(family, stage, tmp_path / "undisturbed")
+    state, out = tmp_path / "killed" / "state", tmp_path / "killed" / "out"
+    command = [sys.executable, str(SCRIPT), "--settings", canonical_json(stage), "--threads", "1"]
+    for option, path in [
+        ("teacher", family.teacher),
+        ("student", family.student),
+        ("prompts", family.prompts),
+        ("state", state),
+        ("out", out),
+    ]:
+        command += [f"--{option}", str(path)]
+    for moment in sorted(random.sample(range(8), 2)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and saved(state) < moment:
+            time.sleep(0.001)
+        time.sleep(0.02 * random.random())
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert_same_result(undisturbed, out)
+
+
+def saved(state: Path) -> int:
+    """Rollouts of the newest checkpoint; -1 as long as training has not begun to write."""
+    rollouts = [int(folder.name.removeprefix("rollout-")) for folder in state.glob("rollout-*")]
+    return max(rollouts, default=0 if (state / "metrics.jsonl").exists() else -1)
+
+
+def test_a_torn_newest_checkpoint_is_skipped_for_the_one_before(family: Family, tmp_path: Path) -> None:
+    stage = small_stage()
+    out = run(family, stage, tmp_path)
+    before = read_weights(out)
+    newest = sorted((tmp_path / "state").glob("rollout-*"))[-1] / "tensors.pt"
+    os.truncate(newest, newest.stat().st_size // 2)
+    found = checkpoint.load_latest(tmp_path / "state")
+    assert found is not None
+    assert found[0].rollouts == 6
+    after = read_weights(run(family, stage, tmp_path))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_only_the_last_checkpoints_stay(family: Family, tmp_path: Path) -> None:
+    run(family, small_stage(save_every=1), tmp_path)
+    assert [folder.name for folder in sorted((tmp_path / "state").glob("rollout-*"))] == [
+        "rollout-000007",
+        "rollout-000008",
+    ]
+
+
+def test_two_trainers_do_not_share_a_folder(family: Family, tmp_path: Path) -> None:
+    with checkpoint.locked(tmp_path / "state"), pytest.raises(TrainingError, match="another process is training"):
+        run(family, small_stage(), tmp_path)
+
+
+def gradients(family: Family, stage: TrainStage) -> tuple[float, list[Tensor]]:
+    """Loss and gradients of one update on four answers; the weights are left as they are."""
+    trainer = Trainer(stage, family.teacher, family.student, family.prompts, "cpu")
+    answers = trainer.write_answers(1)
+    reading = trainer.read_by_teacher(answers)
+    taken: list[Tensor] = []
+    trainer.optimiser.step = lambda: taken.extend(p.grad for p in trainer.student.parameters())  # type: ignore
+    loss, _ = trainer.update(answers, reading, [0, 1, 2, 3], 5, np.random.default_rng(0))
+    return loss, taken
+
+
+def test_an_update_does_not_depend_on_how_the_batch_is_packed(family: Family) -> None:
+    whole_loss, whole = gradients(family, small_stage(batch_size=4))
+    for budget in (1, 60, 200):
+        loss, parts = gradients(family, small_stage(batch_size=4, micro_batch_tokens=budget))
+        assert loss == pytest.approx(whole_loss, abs=1e-6)
+        for one, other in zip(parts, whole, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["on_policy", "random_mask", "off_policy_kd", "sft"])
+def test_every_objective_lowers_its_loss(family: Family, tmp_path: Path, objective: str) -> None:
+    stage = small_stage(
+        objective=objective,
+        rollouts=25,
+        optimiser={"lr": 1e-2, "warmup_rollouts": 1},
+        max_tokens={"start": 8, "end": 8, "steps": 1},
+    )
+    losses = [record["loss"] for record in records(run(family, stage, tmp_path), "update")]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+@pytest.mark.parametrize("objective", ["off_policy_kd", "sft"])
+def test_off_policy_answers_are_written_by_the_teacher(family: Family, objective: str) -> None:
+    trainer = Trainer(small_stage(objective=objective), family.teacher, family.student, family.prompts, "cpu")
+    for answer in trainer.write_answers(3):
+        assert answer.steps == list(range(1, len(answer.ids) + 1))
+        assert (len(answer.prompt) + len(answer.ids) + len(answer.tail_ids)) % 4 == 0
+
+
+def test_the_teacher_reads_the_answers_once_and_causally(family: Family) -> None:
+    trainer = Trainer(small_stage(), family.teacher, family.student, family.prompts, "cpu")
+    answers = trainer.write_answers(4)
+    reading = trainer.read_by_teacher(answers)
+    from transformers import AutoModelForCausalLM
+
+    reference = AutoModelForCausalLM.from_pretrained(family.teacher)
+    for answer, start in zip(answers, reading.starts, strict=True):
+        with torch.no_grad():
+            logits = reference(torch.tensor([answer.prompt + answer.ids])).logits[0]
+        expected = logits[len(answer.prompt) - 1 : -1]
+        actual = trainer.teacher.logits(reading.hidden[start : start + len(answer.ids)])
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_answers_respect_the_length_ramp_and_the_domain_caps(family: Family) -> None:
+    stage = small_stage(domain_caps={"math": 5})
+    trainer = Trainer(stage, family.teacher, family.student, family.prompts, "cpu")
+    short = {tuple(prompt.ids) for prompt in trainer.prompts if prompt.cap == 5}
+    for rollout, limit in [(1, 8), (4, 12)]:
+        assert trainer.max_tokens(rollout) in (limit, limit - 4)
+        for answer in trainer.write_answers(rollout):
+            cap = 5 if tuple(answer.prompt) in short else trainer.max_tokens(rollout)
+            assert len(answer.ids) <= cap
+
+
+def test_metrics_tell_what_happened(family: Family, tmp_path: Path) -> None:
+    out = run(family, small_stage(), tmp_path)
+    updates, rollouts = records(out, "update"), records(out, "rollout")
+    assert [record["update"] for record in updates] == list(range(16))
+    assert [record["rollout"] for record in rollouts] == list(range(1, 9))
+    assert updates[0]["lr"] == 0.0
+    assert updates[2]["lr"] == pytest.approx(1e-3)
+    tokens = [record["loss_tokens"] for record in updates]
+    assert tokens == sorted(tokens)
+    assert tokens[-1] == pytest.approx(sum(4 * record["mean_length"] for record in rollouts))
+    assert list((tmp_path / "state" / "tensorboard").glob("events*"))
+
+
+def test_the_result_is_a_model_folder(family: Family, tmp_path: Path) -> None:
+    out = run(family, small_stage(), tmp_path)
+    assert load_config(out) == load_config(family.student)
+    assert load_model(out).shape.block_size == 4
+    assert {file.name for file in out.iterdir()} >= {file.name for file in family.student.iterdir()}
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_what_was_finished(family: Family, tmp_path: Path) -> None:
+    stage = small_stage(save_every=1)
+    calls = 0
+    original = Trainer.loss
+
+    def broken(self: Trainer, *args: object) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return original(self, *args) * (float("nan") if calls == 6 else 1.0)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "loss", broken)
+        with pytest.raises(TrainingError, match=r"update 5: loss nan.*train\.optimiser\.lr"):
+            run(family, stage, tmp_path)
+    assert not (tmp_path / "out").exists()
+    found = checkpoint.load_latest(tmp_path / "state")
+    assert found is not None
+    assert found[0].rollouts == 2
+
+
+def test_training_goes_on_after_an_error_as_if_it_had_not_happened(family: Family, tmp_path: Path) -> None:
+    undisturbed = run(family, small_stage(), tmp_path / "undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "loss", lambda *_: torch.tensor(float("inf"), requires_grad=True))
+        with pytest.raises(TrainingError):
+            run(family, small_stage(), tmp_path / "other")
+    assert_same_result(undisturbed, run(family, small_stage(), tmp_path / "other"))
+
+
+def test_prompts_beyond_the_limit_are_left_out_and_counted(
+    family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = small_stage()
+    trainer = Trainer(
+        stage.model_copy(update={"max_prompt_tokens": 26}), family.teacher, family.student, family.prompts, "cpu"
+    )
+    assert 0 < len(trainer.prompts) < 20
+    assert f"{20 - len(trainer.prompts)} prompts exceed max_prompt_tokens=26" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"none is left; the first is row 1 with \d+ tokens"):
+        Trainer(
+            stage.model_copy(update={"max_prompt_tokens": 3}), family.teacher, family.student, family.prompts, "cpu"
+        )
+
+
+def test_malformed_prompts_name_file_and_line(family: Family, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"question": "q"}\n{"quest')
+    with pytest.raises(DataError, match=r"bad\.jsonl, line 2: not valid JSON"):
+        Trainer(small_stage(), family.teacher, family.student, bad, "cpu")
+    write_jsonl(bad, [])
+    with pytest.raises(DataError, match="has no rows"):
+        Trainer(small_stage(), family.teacher, family.student, bad, "cpu")
+
+
+def test_a_model_without_blocks_cannot_be_the_student(family: Family) -> None:
+    with pytest.raises(CheckpointError, match="not a block-diffusion model"):
+        Trainer(small_stage(), family.teacher, family.teacher, family.prompts, "cpu")
+
+
+def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path, Progress(rollouts=1), {"x": torch.ones(2)})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match=r"cannot write .*rollout-000002.*No space left.*unchanged"):
+        checkpoint.save(tmp_path, Progress(rollouts=2), {"x": torch.ones(2)})
+    found = checkpoint.load_latest(tmp_path)
+    assert found is not None
+    assert found[0].rollouts == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["rollout-000001"]
