@@ -20,6 +20,6 @@ class Row(BaseModel):
     entry_point: str | None = None
     """Name of the function that a code task asks for."""
     test_list: list[str] = []
-    """Assert statements that judge a code task."""
+    """Python statements, usually asserts, that judge a code task by calling its functions."""
     test_time_limit: float = 5.0
     """Seconds of wall time for all the tests of a code task."""

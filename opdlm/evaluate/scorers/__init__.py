@@ -1,0 +1,1 @@
+"""Scorers: from answers to verdicts. A scorer gets all rows of a benchmark and the samples that refer to them."""

@@ -1,0 +1,14 @@
+"""Verdicts, made the same way by every scorer."""
+
+from opdlm.evaluate.records import Reason, Sample, Verdict
+
+
+def verdict(sample: Sample, reason: Reason, detail: str = "") -> Verdict:
+    """The verdict on one answer: 1 if correct, else 0."""
+    correct = reason == "correct"
+    return Verdict(index=sample.index, correct=correct, score=float(correct), reason=reason, detail=detail)
+
+
+def unanswered(sample: Sample) -> Verdict:
+    """The verdict on a text without an answer, which may have been cut off before it came."""
+    return verdict(sample, "truncated" if sample.finish == "length" else "no_answer")

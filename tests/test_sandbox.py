@@ -1,0 +1,297 @@
+"""Programs get a true verdict, and whatever they try, nothing outside changes and nothing is left."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from opdlm.errors import SandboxError
+from opdlm.evaluate import launcher as launching
+from opdlm.evaluate.launcher import Launcher
+from opdlm.evaluate.sandbox import run_stdio, run_tests
+
+HOSTILE = Path(__file__).parents[2] / "shared" / "hostile"
+PROGRAMS = sorted(HOSTILE.glob("*.py"))
+DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    with Launcher() as started:
+        # Programs that delete and kill are run below: first make sure that they will be alone.
+        look = "import os\nprint(os.path.exists('/etc'), os.path.exists('/proc'), os.getuid(), os.listdir('/home'))"
+        assert run_stdio(started, look, b"", 5).stdout == b"False False 65534 []\n"
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("code", "tests"),
+    [
+        ("def f(x): return 2 * x", DOUBLE),
+        ("def f(x): return 2 * x", ["assert candidate(3) == 6"]),
+        ("def f(x): return x > 1", ["assert f(2) is True", "assert not f(0)", "assert f(2)"]),
+        ("def f(x): return x / 3", ["import math", "assert abs(f(1) - 0.3333333) < 1e-6 and math.isclose(f(3), 1)"]),
+        ("def f(x): return None", ["assert f(1) is None"]),
+        ("def f(x): return (x, [x], {x}, {x: 1.5}, 'é', b'1', 2j)", ["assert f(1) == (1,[1],{1},{1:1.5},'é',b'1',2j)"]),
+        ("def f(x): return 7 ** x", ["assert f(9000) == 7 ** 9000"]),
+        ("from collections import Counter\ndef f(x): return Counter(x)", ["assert f('aab') == {'a': 2, 'b': 1}"]),
+        ("def f(x): return float('nan')", ["y = f(1)", "assert y != y"]),
+        ("def g(x): return 1\ndef f(x): return 2", ["assert f(g(0)) == 2", "assert g(1) == 1"]),
+        ("def f(x, *, y=1): return x + y", ["assert f(1, y=5) == 6", "assert all(f(n) == n + 1 for n in range(3))"]),
+        ("def f(x): raise KeyError(x)", ["try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False"]),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(x): return P(x).x",
+            ["assert f(1)"],
+        ),
+        ("import sys\nsys.setrecursionlimit(9000)\ndef f(x): return x and 1 + f(x - 1)", ["assert f(3000) == 3000"]),
+        (
+            "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()\ndef f(x): return 1",
+            ["assert f(0)"],
+        ),
+        ("if __name__ == '__main__':\n    raise SystemExit\ndef f(x): return 1", ["assert f(0)"]),
+    ],
+)
+def test_right_programs_pass(launcher, code, tests):
+    assert run_tests(launcher, code, tests, "f", 5).reason == "correct"
+
+
+EQUAL = "class E:\n    def __eq__(s, o): return True\n    def __bool__(s): return True\n"
+INT = "class E(int):\n    def __eq__(s, o): return True\n    __hash__ = int.__hash__\n"
+KILL = "import os\nfor n in (-1, 0, 1):\n    try: os.kill(n, 9)\n    except OSError: pass\n"
+FORGED = (
+    "import os, sys, json\n"
+    "for fd in range(3, 64):\n"
+    "    for text in ({'reason': 'correct', 'detail': ''}, {'value': True}, [1], 'x' * 9):\n"
+    "        try: os.write(fd, json.dumps(text).encode() + b'\\n')\n"
+    "        except OSError: pass\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def f(x): return x", "wrong"),
+        ("def g(x): return x", "runtime_error"),
+        ("f = 3", "runtime_error"),
+        ("def f(x) return x", "syntax_error"),
+        ("import numpy_that_is_not_there", "runtime_error"),
+        ("raise SystemExit(0)", "runtime_error"),
+        ("def f(x): raise SystemExit(0)", "runtime_error"),
+        ("import os\nos._exit(0)", "runtime_error"),
+        ("import os\ndef f(x): os._exit(0)", "runtime_error"),
+        ("def f(x): raise AssertionError", "runtime_error"),
+        ("def f(x): return f(x + 1)", "runtime_error"),
+        ("import sys\nsys.setrecursionlimit(10**9)\ndef f(x): return eval('f(x)')", "runtime_error"),
+        (EQUAL + "def f(x): return E()", "wrong"),
+        (EQUAL + "def f(x): return [E()]", "wrong"),
+        (INT + "def f(x): return E(0)", "wrong"),
+        ("def f(x):\n    a = []\n    a.append(a)\n    return a", "wrong"),
+        ("def f(x): return 'A' * (20 << 20)", "output_limit"),
+        ("def f(x): return bytearray(1 << 40)", "memory"),
+        ("a = []\nwhile True: a.append(bytearray(64 << 20))", "memory"),
+        ("while True: pass", "timeout"),
+        ("def f(x):\n    while True: pass", "timeout"),
+        ("sum(range(10**13))", "timeout"),
+        ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", "timeout"),
+        ("import time\ndef f(x): time.sleep(60)", "timeout"),
+        (KILL + "def f(x): return 0", "wrong"),
+        ("print('PASS')\ndef f(x): return print('correct')", "wrong"),
+        (FORGED + "def f(x): return 0", "wrong"),
+        ('import json\njson.dumps = lambda *a, **k: \'{"reason": "correct"}\'\ndef f(x): return 0', "wrong"),
+    ],
+)
+def test_programs_fail_for_the_reason_they_have(launcher, code, reason):
+    started = time.monotonic()
+    assert run_tests(launcher, code, DOUBLE, "f", 0.5 if reason == "timeout" else 5).reason == reason
+    assert time.monotonic() - started < 12
+    wait_until(lambda: not descendants(launcher._starter.pid))
+
+
+def test_a_value_of_no_plain_type_is_named(launcher):
+    assert "a E is not plain" in run_tests(launcher, EQUAL + "def f(x): return E()", DOUBLE, "f", 5).detail
+
+
+def test_a_failed_test_is_quoted(launcher):
+    assert "assert f(-1) == -2" in run_tests(launcher, "def f(x): return 6", DOUBLE, "f", 5).detail
+
+
+def test_expected_values_are_not_in_the_program_s_process(launcher):
+    search = (
+        "import gc, sys\n"
+        "def f(x):\n"
+        "    frame, seen = sys._getframe(), []\n"
+        "    while frame:\n"
+        "        seen += [repr(frame.f_locals), repr(frame.f_globals)]\n"
+        "        frame = frame.f_back\n"
+        "    seen += [repr(o) for o in gc.get_objects() if type(o) in (dict, list, tuple)]\n"
+        "    return ''.join(['9173', '46205']) in ''.join(seen)\n"
+    )
+    assert run_tests(launcher, search, ["assert f(1) != 917346205", "assert f(2) == False"], "f", 5).reason == "correct"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import os\nprint(sorted(os.environ))", "['HOME', 'LANG', 'PATH']"),
+        ("import os\nprint(sorted(os.listdir('/dev')), os.getpid(), os.getppid())", "['null', 'urandom'] 1 0"),
+        ("print(open('/usr/x', 'w'))", ""),
+        ("import os\nos.mkdir('/new')", ""),
+        ("import os\nos.setuid(0)", ""),
+        ("import socket\nsocket.create_connection(('127.0.0.1', 22), 1)", ""),
+        ("import socket\nsocket.create_connection(('1.1.1.1', 80), 1)", ""),
+        ("import ctypes\nprint(ctypes.CDLL(None).unshare(0x10000000))", "-1"),
+        ("import ctypes\nprint(ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None))", "-1"),
+        ("with open('a', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\nprint('written')", ""),
+        ("open('a', 'w').write('1')\nopen('/tmp/b', 'w').write('2')\nprint(open('a').read())", "1"),
+        ("import os\nprint(os.listdir('.'), os.listdir('/tmp'))", "[] []"),
+    ],
+)
+def test_a_script_sees_and_reaches_nothing(launcher, monkeypatch, code, expected):
+    monkeypatch.setenv("CANARY_SECRET", "s3cret")
+    assert run_stdio(launcher, code, b"", 5).stdout.decode().strip() == expected
+
+
+def test_the_parent_s_files_cannot_be_read(launcher, tmp_path):
+    canary = tmp_path / "canary.txt"
+    canary.write_text("s3cret")
+    read = f"for p in ({str(canary)!r}, {__file__!r}, '/etc/passwd', '/proc/1/environ'):\n"
+    read += "    try: print(open(p).read())\n    except OSError: pass\n"
+    assert run_stdio(launcher, read, b"", 5).stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("code", "stdin", "stdout"),
+    [
+        ("print(int(input()) * 2)", "21\n", "42\n"),
+        ("import sys\nprint(sys.stdin.buffer.read().decode().upper())", "abc", "ABC\n"),
+        ("import sys\nprint(input(), [line.strip() for line in sys.stdin])", "a\nb\nc\n", "a ['b', 'c']\n"),
+        ("print(open(0).read())", "x", "x\n"),
+        ("import os\nos.write(1, os.read(0, 9))", "x", "x"),
+        ("print('é' * (1 << 19), end='')", "", "é" * (1 << 19)),
+        ("import sys\nsys.stdout.write(sys.stdin.read())", "y" * 3_000_000, "y" * 3_000_000),
+        ("print(1)", "unread" * 100_000, "1\n"),
+        ("import threading\nthreading.Thread(target=lambda: print(input())).start()", "late\n", "late\n"),
+        ("import atexit\natexit.register(print, 'bye')\nif __name__ == '__main__': print('hi')", "", "hi\nbye\n"),
+    ],
+)
+def test_scripts_read_and_write_as_usual(launcher, code, stdin, stdout):
+    output = run_stdio(launcher, code, stdin.encode(), 5)
+    assert (output.stdout.decode(), output.end) == (stdout, "ok")
+
+
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [
+        ("print(1", "syntax_error"),
+        ("print(1)\n1 / 0", "runtime_error"),
+        ("exit(1)", "runtime_error"),
+        ("exit(0)", "ok"),
+        ("bytearray(1 << 40)", "memory"),
+        ("while True: pass", "timeout"),
+        ("import os\nos.close(1)\nwhile True: pass", "timeout"),
+        ("while True: print('A' * 1000000)", "output_limit"),
+        ("import signal\nsignal.signal(15, signal.SIG_IGN)\nwhile True: signal.pause()", "timeout"),
+    ],
+)
+def test_the_end_of_a_script_is_told(launcher, code, end):
+    assert run_stdio(launcher, code, b"", 1).end == end
+    wait_until(lambda: not descendants(launcher._starter.pid))
+
+
+@pytest.fixture
+def canaries(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    files = {home / name: name for name in ("canary.txt", ".ssh/id_rsa", "results.json")}
+    for path, content in files.items():
+        path.write_text(content)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("CANARY_SECRET", "s3cret")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        monkeypatch.setenv("LPORT", str(listener.getsockname()[1]))
+        abstract.bind(f"\0opdlm-listener-{os.getpid()}")
+        abstract.listen()
+        listener.setblocking(False)
+        yield home
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert {path: path.read_text() for path in files} == files
+    assert {path.name for path in home.iterdir()} == {"canary.txt", ".ssh", "results.json"}
+
+
+@pytest.mark.skipif(not PROGRAMS, reason="the hostile programs are not here")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_hostile_programs_neither_pass_nor_do_harm(launcher, canaries, program):
+    code = program.read_text().replace("\\0opdlm-listener", f"\\0opdlm-listener-{os.getpid()}")
+    code = code.replace('"45871"', repr(os.environ["LPORT"])).replace("/home/victim", str(canaries))
+    assert run_tests(launcher, code, DOUBLE, "f", 0.5).reason != "correct"
+    wait_until(lambda: not descendants(launcher._starter.pid))
+    if "KIND: both" in code:
+        output = run_stdio(launcher, code, b"21\n", 0.5, max_output=1 << 20)
+        assert output.stdout.split() != [b"42"]
+        assert b"s3cret" not in output.stdout
+        assert len(output.stdout) <= 1 << 20
+        wait_until(lambda: not descendants(launcher._starter.pid))
+
+
+def test_nothing_is_left_when_the_judge_is_killed():
+    script = (
+        "from opdlm.evaluate.launcher import Launcher\nfrom opdlm.evaluate.sandbox import run_tests\n"
+        "with Launcher() as launcher:\n    print(launcher._starter.pid, flush=True)\n"
+        "    run_tests(launcher, 'import os\\nos.fork()\\nwhile True: pass', ['f(1)'], 'f', 60)\n"
+    )
+    judge = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    starter = int(judge.stdout.readline())
+    wait_until(lambda: len(descendants(starter)) >= 5)
+    left = [starter, *descendants(starter)]
+    judge.send_signal(signal.SIGKILL)
+    judge.communicate()
+    wait_until(lambda: not any(alive(process) for process in left))
+
+
+def test_without_a_safe_way_nothing_runs_and_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(Launcher, "_trouble", lambda self: "unshare: Operation not permitted")
+    monkeypatch.setattr(launching.shutil, "which", lambda name: None)
+    with pytest.raises(SandboxError, match=r"not permitted.*bubblewrap"), Launcher():
+        pass
+
+
+def test_bubblewrap_serves_where_namespaces_are_refused(monkeypatch):
+    if not launching.shutil.which("bwrap") or os.geteuid() == 0:
+        pytest.skip("needs bubblewrap and an ordinary user")
+    answers = iter(["refused"])
+    really = Launcher._trouble
+    monkeypatch.setattr(Launcher, "_trouble", lambda self: next(answers, None) or really(self))
+    with Launcher() as wrapped:
+        assert run_tests(wrapped, "def f(x): return 2 * x", DOUBLE, "f", 5).reason == "correct"
+        assert run_tests(wrapped, "def f(x):\n    while True: pass", DOUBLE, "f", 1).reason == "timeout"
+
+
+def descendants(process: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [found for child in children for found in (int(child), *descendants(int(child)))]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
