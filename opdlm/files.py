@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,19 +26,31 @@ def write_text(path: Path, text: str) -> None:
         DataError: the disk is full or the folder cannot be written; whatever stood at `path` is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    data = text.encode()  # a text that is not Unicode fails here, before any file is made
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's errors while writing `path` into one that says so."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        yield
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error.strerror}. What stood there before is unchanged.") from error
-    sync_folder(path.parent)
+        reason = error.strerror or error
+        raise DataError(f"cannot write {path}: {reason}. What stood there before is unchanged.") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -88,7 +101,7 @@ def iterate_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     Raises:
         DataError: the file is missing or a line is not JSON (a truncated file usually fails on its last line).
     """
-    path = Path(path)
+    path, number = Path(path), 0
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8") as stream:
@@ -97,8 +110,8 @@ def iterate_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                     yield number, _parsed(line, path, number)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is truncated or corrupt: {error}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is truncated or corrupt after line {number}: {error}") from error
 
 
 def _parsed(line: str, path: Path, number: int) -> Any:
@@ -125,28 +138,37 @@ def new_folder(path: Path) -> Iterator[Path]:
         DataError: the disk is full or the folder cannot be written; whatever stood at `path` is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    sync_file(file)
+            os.chmod(temporary, 0o755)
+            _put_in_place(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a finished folder to `path`; what stood there is moved aside, and back if that fails."""
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        os.chmod(temporary, 0o755)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            os.replace(path, retired / path.name)
+        os.replace(path, aside / path.name)
+        try:
             os.replace(temporary, path)
-            shutil.rmtree(retired)
-        else:
-            os.replace(temporary, path)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise DataError(f"cannot write {path}: {error}. What stood there before is unchanged.") from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(path.parent)
+        except OSError:
+            os.replace(aside / path.name, path)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def sync_file(path: Path) -> None:

@@ -33,7 +33,8 @@ def from_json(model: type[S], text: str) -> S:
 
 def explained(error: ValidationError, raw: Any) -> str:
     """The first problem as `path.to.key: what is wrong`, with the nearest known key for a typo."""
-    first = error.errors()[0]
+    # A misspelt key shows as an unknown and often also as a missing one; the unknown one says more.
+    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     path = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -47,7 +48,7 @@ def explained(error: ValidationError, raw: Any) -> str:
 
 def _suggestion(key: str) -> str:
     known = {name for model in _all_models(Strict) for name in model.model_fields}
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key, known - {key}, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -1,8 +1,9 @@
 """A whole configuration file, checked before any job starts."""
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -10,7 +11,7 @@ from opdlm.config.base import Name, Strict, explained
 from opdlm.config.data import PromptSettings
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import BenchmarkSettings
-from opdlm.config.models import TeacherSettings
+from opdlm.config.models import ConvertSettings, TeacherSettings
 from opdlm.config.reporting import CurveFigure, SweepFigure, TableSettings
 from opdlm.config.training import RunSettings, train_settings
 from opdlm.errors import SettingsError
@@ -19,6 +20,7 @@ from opdlm.errors import SettingsError
 class Settings(Strict):
     """A whole configuration file."""
 
+    results: str = Field(default="results", min_length=1, description="folder that everything is written to")
     data_root: str | None = Field(default=None, description="folder that file sources are relative to")
     teachers: dict[Name, TeacherSettings]
     prompts: dict[Name, PromptSettings]
@@ -26,7 +28,7 @@ class Settings(Strict):
     decodings: dict[Name, DecodingSettings]
     benchmarks: dict[Name, BenchmarkSettings]
     tables: dict[Name, TableSettings] = {}
-    figures: dict[Name, SweepFigure | CurveFigure] = {}
+    figures: dict[Name, Annotated[SweepFigure | CurveFigure, Field(discriminator="kind")]] = {}
     all: list[str] = Field(
         default=[], description="tables and figures that the target `all` builds; every one if empty"
     )
@@ -45,9 +47,28 @@ def load(raw: dict[str, Any]) -> Settings:
             _validated_train(name, run)
     except ValidationError as error:
         raise SettingsError(explained(error, raw)) from None
+    _check_spelling(settings)
     _check_names(settings)
+    _check_rows(settings)
     _check_files(settings)
     return settings
+
+
+def init_name(teacher: Name, convert: ConvertSettings) -> str:
+    """Name of a teacher's conversion: TEACHER-bBLOCKSIZE, and `-mean` if its mask row is the mean row."""
+    return f"{teacher}-b{convert.block_size}{'-mean' if convert.mask_init == 'mean' else ''}"
+
+
+def init_parts(name: str) -> tuple[Name, ConvertSettings]:
+    """The inverse of `init_name`.
+
+    Raises:
+        SettingsError: there is no such name.
+    """
+    parts = re.fullmatch(r"(.+)-b([1-9]\d*)(-mean)?", name)
+    if parts is None:
+        raise SettingsError(f"'init/{name}' should read init/TEACHER-bBLOCKSIZE, for example init/tiny-b4")
+    return parts[1], ConvertSettings(block_size=int(parts[2]), mask_init="mean" if parts[3] else "keep")
 
 
 def _validated_train(name: Name, run: RunSettings) -> None:
@@ -55,6 +76,13 @@ def _validated_train(name: Name, run: RunSettings) -> None:
         train_settings(run)
     except ValidationError as error:
         raise SettingsError(f"runs.{name}.train.{explained(error, dict(run.train))}") from None
+
+
+def _check_spelling(settings: Settings) -> None:
+    for section in ("teachers", "prompts", "runs", "decodings", "benchmarks", "tables", "figures"):
+        for name in getattr(settings, section):
+            if not re.fullmatch(r"[\w-][\w.-]*", name, flags=re.ASCII):
+                raise SettingsError(f"{section}.{name}: names are parts of paths: letters, digits, '-', '_', '.'")
 
 
 def _check_names(settings: Settings) -> None:
@@ -84,9 +112,10 @@ def _check_names(settings: Settings) -> None:
 def _check_model(key: str, model: str, settings: Settings) -> None:
     kind, name = model.split("/")
     if kind == "init":
-        teacher, _, block = name.rpartition("-b")
-        if not block.isdigit() or int(block) < 1:
-            raise SettingsError(f"{key}: '{model}' should read init/TEACHER-bBLOCKSIZE, for example init/tiny-b4")
+        try:
+            teacher, _ = init_parts(name)
+        except SettingsError as error:
+            raise SettingsError(f"{key}: {error}") from None
         _known(key, teacher, settings.teachers)
     else:
         _known(key, name, settings.teachers if kind == "teacher" else settings.runs)
@@ -99,10 +128,22 @@ def _known(key: str, name: str, names: dict[str, Any]) -> None:
         raise SettingsError(f"{key}: '{name}' is not defined (known: {', '.join(sorted(names)) or 'none'}){hint}")
 
 
+def _check_rows(settings: Settings) -> None:
+    for key, chosen in {**_keyed("prompts", settings.prompts), **_keyed("benchmarks", settings.benchmarks)}.items():
+        if chosen.source.layout == "tiny" and chosen.rows is None:
+            raise SettingsError(f"{key}.rows: layout 'tiny' generates rows and needs to know how many")
+    for key, benchmark in _keyed("benchmarks", settings.benchmarks).items():
+        if benchmark.rows is not None and benchmark.shards > benchmark.rows:
+            raise SettingsError(f"{key}.shards: {benchmark.shards} shards, but only {benchmark.rows} rows")
+
+
+def _keyed(section: str, entries: dict[Name, Any]) -> dict[str, Any]:
+    return {f"{section}.{name}": entry for name, entry in entries.items()}
+
+
 def _check_files(settings: Settings) -> None:
-    sources = {f"prompts.{name}": prompts.source for name, prompts in settings.prompts.items()}
-    sources |= {f"benchmarks.{name}": benchmark.source for name, benchmark in settings.benchmarks.items()}
-    for key, source in sources.items():
+    for key, chosen in {**_keyed("prompts", settings.prompts), **_keyed("benchmarks", settings.benchmarks)}.items():
+        source = chosen.source
         if source.file is not None:
             if settings.data_root is None:
                 raise SettingsError(f"{key}.source.file: set data_root, the folder that '{source.file}' lies in")

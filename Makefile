@@ -1,0 +1,47 @@
+# Each target works in a clean clone with nothing but python3 (3.11 or newer) and make.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test lint setup-gpu
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+INSTALLED := .venv/.installed
+
+demo: $(INSTALLED)  ## the tiny run: teacher, conversion, distillation, table 1, figures, report page
+	@began=$$(date +%s); \
+	echo "== demo: running the workflow (config/config.yaml); what each job prints is in results/logs/"; \
+	snakemake --profile profiles/local all; \
+	echo "== demo: the workflow took $$(( $$(date +%s) - began )) s; writing the report page"; \
+	snakemake --profile profiles/local --report results/report.html all; \
+	echo; cat results/table1.md; echo; \
+	echo "== demo: took $$(( $$(date +%s) - began )) s. Table: results/table1.csv, where its numbers are from:" \
+	  "results/table1.json, figures: results/figures/, all on one page: results/report.html"
+
+test: $(INSTALLED)  ## all tests
+	@began=$$(date +%s); echo "== test: running pytest"; \
+	pytest; \
+	echo "== test: took $$(( $$(date +%s) - began )) s"
+
+lint: $(INSTALLED)  ## style, types and workflow
+	@began=$$(date +%s); echo "== lint: ruff, mypy, snakefmt, snakemake --lint"; \
+	ruff check .; \
+	ruff format --check .; \
+	mypy; \
+	snakefmt --check Snakefile rules; \
+	snakemake --lint; \
+	echo "== lint: took $$(( $$(date +%s) - began )) s"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@began=$$(date +%s); echo "== setup: creating .venv with the versions of constraints.txt"; \
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: python3 must be 3.11 or newer")'; \
+	python3 -m venv .venv; \
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	touch $@; \
+	echo "== setup: took $$(( $$(date +%s) - began )) s"
+
+setup-gpu: $(INSTALLED)  ## what a CUDA machine needs beside that
+	@began=$$(date +%s); echo "== setup-gpu: deepspeed, the SLURM executor, flash-attn (built here, takes long)"; \
+	DS_BUILD_OPS=0 python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; \
+	python -m pip install --disable-pip-version-check ninja; \
+	python -m pip install --disable-pip-version-check --no-build-isolation flash-attn; \
+	echo "== setup-gpu: took $$(( $$(date +%s) - began )) s"

@@ -1,0 +1,222 @@
+"""From a whole configuration to the settings and files of every stage; the rules of the workflow ask nothing else."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from opdlm.config.base import Strict
+from opdlm.config.data import PromptSettings, RowsStage, Source
+from opdlm.config.decoding import DecodingSettings
+from opdlm.config.evaluation import GenerateStage, ScoreStage
+from opdlm.config.layout import Layout
+from opdlm.config.models import ConvertSettings
+from opdlm.config.reporting import CurveFigure, SweepFigure
+from opdlm.config.settings import Settings, init_name, init_parts
+from opdlm.config.stages import (
+    CellHashes,
+    CellSource,
+    CurveRun,
+    CurveStage,
+    SweepPoint,
+    SweepStage,
+    TableLine,
+    TableStage,
+)
+from opdlm.config.training import TrainStage, train_settings
+from opdlm.files import sha256
+from opdlm.identity import canonical_json, code_hash
+
+
+class RunIdentity(Strict):
+    """All that the weights of a student depend on."""
+
+    stage: TrainStage
+    teacher: str
+    init: str
+    prompts: PromptSettings
+    prompts_file: str | None
+    code: list[str]
+
+
+class Plan:
+    """What each stage is to do, and where its files lie.
+
+    Args:
+        settings: the whole configuration.
+        scripts: folder of the stage scripts, whose code is part of a stage's identity.
+    """
+
+    def __init__(self, settings: Settings, scripts: Path) -> None:
+        self.settings = settings
+        self.layout = Layout(settings.results)
+        self.scripts = scripts
+
+    def code(self, script: str) -> str:
+        """Hash of the code that a stage script runs."""
+        return _code(self.scripts / script)
+
+    def source_file(self, source: Source) -> list[str]:
+        """The file that rows are read from; none if they are generated."""
+        return [] if source.file is None else [f"{self.settings.data_root}/{source.file}"]
+
+    def rows_stage(self, benchmark: str) -> RowsStage:
+        """Settings of the preparation of a benchmark."""
+        chosen = self.settings.benchmarks[benchmark]
+        return RowsStage(source=chosen.source, rows=chosen.rows)
+
+    def train_stage(self, run: str) -> TrainStage:
+        """Settings of a training."""
+        chosen = self.settings.runs[run]
+        prompts = self.settings.prompts[chosen.prompts]
+        return TrainStage(
+            train=train_settings(chosen), prompt=prompts.prompt, max_prompt_tokens=prompts.max_prompt_tokens
+        )
+
+    def run_init(self, run: str) -> str:
+        """Name of the initialisation that a run starts from."""
+        chosen = self.settings.runs[run]
+        return init_name(chosen.teacher, chosen.convert)
+
+    def run_state(self, run: str) -> str:
+        """Folder of a run's checkpoints, a new one whenever anything that the weights depend on changes."""
+        return self.layout.state(run, self.model_hash(f"run/{run}"))
+
+    def init(self, name: str) -> tuple[str, ConvertSettings]:
+        """Teacher and settings of a conversion."""
+        return init_parts(name)
+
+    def generate_stage(self, decoding: str, benchmark: str, seed: int, shard: int) -> GenerateStage:
+        """Settings of the generation of one shard."""
+        chosen = self.settings.benchmarks[benchmark]
+        return GenerateStage(
+            prompt=chosen.prompt,
+            max_tokens=chosen.max_tokens,
+            thinking=chosen.thinking,
+            decoding=self.settings.decodings[decoding],
+            seed=seed,
+            shard=shard,
+            shards=chosen.shards,
+        )
+
+    def score_stage(self, benchmark: str) -> ScoreStage:
+        """Settings of the scoring of a benchmark."""
+        return ScoreStage(scorer=self.settings.benchmarks[benchmark].scorer)
+
+    def shards(self, benchmark: str) -> list[tuple[int, int]]:
+        """Seed and shard of every sample file of a benchmark."""
+        chosen = self.settings.benchmarks[benchmark]
+        return [(seed, shard) for seed in range(chosen.seeds) for shard in range(chosen.shards)]
+
+    def samples(self, model: str, decoding: str, benchmark: str) -> list[str]:
+        """All sample files of a benchmark."""
+        return [self.layout.sample(model, decoding, benchmark, *shard) for shard in self.shards(benchmark)]
+
+    def scores(self, model: str, decoding: str, benchmark: str) -> list[str]:
+        """All score files of a benchmark, in the order of its sample files."""
+        return [self.layout.score(model, decoding, benchmark, *shard) for shard in self.shards(benchmark)]
+
+    def model_hash(self, model: str) -> str:
+        """Hash over the settings and code that lead to a model."""
+        kind, name = model.split("/")
+        if kind == "teacher":
+            script = "fetch_teacher.py" if self.settings.teachers[name].source else "pretrain_teacher.py"
+            return _hash(self.settings.teachers[name], self.code(script))
+        if kind == "init":
+            teacher, convert = init_parts(name)
+            return _hash(convert, self.model_hash(f"teacher/{teacher}"), self.code("convert.py"))
+        return _hash(self._run_identity(name))
+
+    def _run_identity(self, run: str) -> RunIdentity:
+        chosen = self.settings.runs[run]
+        prompts = self.settings.prompts[chosen.prompts]
+        file = self.source_file(prompts.source)
+        return RunIdentity(
+            stage=self.train_stage(run),
+            teacher=self.model_hash(f"teacher/{chosen.teacher}"),
+            init=self.model_hash(f"init/{self.run_init(run)}"),
+            prompts=prompts,
+            prompts_file=_digest(file[0]) if file else None,
+            code=[self.code("prepare_prompts.py"), self.code("train.py")],
+        )
+
+    def table(self, name: str) -> TableStage:
+        """What a table is made of."""
+        chosen = self.settings.tables[name]
+        lines = [
+            TableLine(
+                label=row.label,
+                model=row.model,
+                decoding=row.decoding,
+                paper_row=row.paper_row,
+                cells=[self._cell(row.model, row.decoding, benchmark) for benchmark in chosen.benchmarks],
+            )
+            for row in chosen.rows
+        ]
+        return TableStage(title=chosen.title, paper_table=chosen.paper_table, lines=lines)
+
+    def _cell(self, model: str, decoding: str, benchmark: str) -> CellSource:
+        shards = self.shards(benchmark)
+        generation = [self.generate_stage(decoding, benchmark, *shard) for shard in shards]
+        return CellSource(
+            benchmark=benchmark,
+            merged=self.layout.merged(model, decoding, benchmark),
+            samples=self.samples(model, decoding, benchmark),
+            logs=[self.layout.log("generate", f"{model}/{decoding}/{benchmark}/{x}-{y}") for x, y in shards],
+            hashes=CellHashes(
+                rows=_hash(self.rows_stage(benchmark), self.code("prepare_benchmark.py")),
+                model=self.model_hash(model),
+                generate=_hash(generation[0], self.code("generate.py")),
+                score=_hash(self.score_stage(benchmark), self.code("score.py")),
+            ),
+        )
+
+    def sweep(self, name: str) -> SweepStage:
+        """What a figure of accuracy against tokens per step is made of."""
+        chosen = self.settings.figures[name]
+        assert isinstance(chosen, SweepFigure)
+        points = [
+            SweepPoint(
+                label=decoding_label(self.settings.decodings[decoding]),
+                benchmark=benchmark,
+                merged=self.layout.merged(chosen.model, decoding, benchmark),
+            )
+            for benchmark in chosen.benchmarks
+            for decoding in chosen.decodings
+        ]
+        return SweepStage(title=chosen.title, benchmarks=chosen.benchmarks, points=points)
+
+    def curves(self, name: str) -> CurveStage:
+        """What a figure of training curves is made of."""
+        chosen = self.settings.figures[name]
+        assert isinstance(chosen, CurveFigure)
+        runs = [CurveRun(name=run, folder=self.layout.model(f"run/{run}")) for run in chosen.runs]
+        return CurveStage(title=chosen.title, runs=runs)
+
+    def targets(self) -> list[str]:
+        """The final outputs: the tables and figures that `all` names, or every one."""
+        chosen = self.settings.all or [*self.settings.tables, *self.settings.figures]
+        tables = [self.layout.table(name) for name in chosen if name in self.settings.tables]
+        return tables + [self.layout.figure(name) for name in chosen if name in self.settings.figures]
+
+
+def decoding_label(decoding: DecodingSettings) -> str:
+    """A short name for a point of a sweep: the threshold, or the strategy."""
+    if decoding.strategy == "dynamic":
+        return f"{decoding.threshold:g}"
+    return decoding.strategy if decoding.tokens_per_step == 1 else f"{decoding.strategy} {decoding.tokens_per_step}"
+
+
+@cache
+def _code(script: Path) -> str:
+    return code_hash(script)
+
+
+@cache
+def _digest(file: str) -> str:
+    return sha256(Path(file))
+
+
+def _hash(settings: BaseModel, *more: str) -> str:
+    return hashlib.sha256("\n".join([canonical_json(settings), *more]).encode()).hexdigest()[:12]

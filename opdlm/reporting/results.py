@@ -1,0 +1,33 @@
+"""Reading merged results, and which code the report was made with."""
+
+import subprocess
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from opdlm.errors import DataError
+from opdlm.evaluate.records import Merged
+from opdlm.files import read_json
+
+
+def read_merged(file: Path) -> Merged:
+    """Read one benchmark's result.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    try:
+        return Merged.model_validate(read_json(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def git_version(folder: Path) -> str | None:
+    """Commit of the working tree that holds `folder`, with `-dirty` if it was changed; none outside a repository."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

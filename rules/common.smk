@@ -1,0 +1,56 @@
+# Checks the configuration before any job starts, and makes `plan`, which knows the settings
+# and the files of every stage. Rules have two params: `settings` is all that the script can
+# read, and `code` stands for the code that it runs. Snakemake reruns what changed in either.
+import re
+import sys
+from pathlib import Path
+
+from opdlm.config.plan import Plan
+from opdlm.config.settings import load
+from opdlm.errors import OpdlmError
+from opdlm.identity import canonical_json
+from opdlm.reporting.paper import PaperValues
+
+PAPER_VALUES = "config/paper_values.csv"
+
+
+def checked_plan():
+    try:
+        settings = load(config)
+        PaperValues(Path(workflow.basedir) / PAPER_VALUES).check(settings)
+        return Plan(settings, Path(workflow.basedir) / "workflow_scripts")
+    except OpdlmError as error:
+        sys.exit(f"configuration: {error}")
+
+
+def one_of(names):
+    """A pattern that matches these names only; nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def named(section, **wanted):
+    """Names of the entries of a section that have all the given values."""
+    return [
+        name
+        for name, entry in section.items()
+        if all(getattr(entry, key) == value for key, value in wanted.items())
+    ]
+
+
+plan = checked_plan()
+layout = plan.layout
+
+
+wildcard_constraints:
+    prompts=one_of(plan.settings.prompts),
+    teacher=one_of(plan.settings.teachers),
+    run=one_of(plan.settings.runs),
+    init=r"[^/]+-b\d+(?:-mean)?",
+    model=r"(?:teacher|init|run)/[^/]+",
+    decoding=one_of(plan.settings.decodings),
+    benchmark=one_of(plan.settings.benchmarks),
+    seed=r"\d+",
+    shard=r"\d+",
+    table=one_of(plan.settings.tables),
+    sweep=one_of(named(plan.settings.figures, kind="sweep")),
+    curves=one_of(named(plan.settings.figures, kind="training")),

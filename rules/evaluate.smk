@@ -1,0 +1,72 @@
+localrules:
+    merge,
+
+
+rule generate:
+    input:
+        model=layout.model("{model}"),
+        rows=layout.benchmark("{benchmark}"),
+    output:
+        layout.sample("{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"),
+    log:
+        layout.log("generate", "{model}/{decoding}/{benchmark}/{seed}-{shard}"),
+    benchmark:
+        layout.timing("generate", "{model}/{decoding}/{benchmark}/{seed}-{shard}")
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    params:
+        settings=lambda wildcards: canonical_json(
+            plan.generate_stage(
+                wildcards.decoding,
+                wildcards.benchmark,
+                int(wildcards.seed),
+                int(wildcards.shard),
+            )
+        ),
+        code=plan.code("generate.py"),
+    shell:
+        "python workflow_scripts/generate.py --settings {params.settings:q}"
+        " --model {input.model:q} --rows {input.rows:q} --threads {threads}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        rows=layout.benchmark("{benchmark}"),
+        samples=layout.sample(
+            "{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"
+        ),
+    output:
+        layout.score("{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"),
+    log:
+        layout.log("score", "{model}/{decoding}/{benchmark}/{seed}-{shard}"),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    params:
+        settings=lambda wildcards: canonical_json(plan.score_stage(wildcards.benchmark)),
+        code=plan.code("score.py"),
+    shell:
+        "python workflow_scripts/score.py --settings {params.settings:q}"
+        " --rows {input.rows:q} --samples {input.samples:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule merge:
+    input:
+        rows=layout.benchmark("{benchmark}"),
+        samples=lambda wildcards: plan.samples(**wildcards),
+        scores=lambda wildcards: plan.scores(**wildcards),
+    output:
+        layout.merged("{model}", "{decoding}", "{benchmark}"),
+    log:
+        layout.log("merge", "{model}/{decoding}/{benchmark}"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=plan.code("merge.py"),
+    shell:
+        "python workflow_scripts/merge.py --rows {input.rows:q}"
+        " --samples {input.samples:q} --scores {input.scores:q}"
+        " --out {output:q} > {log:q} 2>&1"

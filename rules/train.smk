@@ -1,0 +1,31 @@
+# The checkpoints of a training are no output of the rule, because Snakemake deletes the outputs
+# of a failed job. Their folder has a new name whenever anything that the weights depend on
+# changes, so that a run never goes on from another one's checkpoints.
+rule train:
+    input:
+        teacher=lambda wildcards: layout.model(
+            f"teacher/{plan.settings.runs[wildcards.run].teacher}"
+        ),
+        student=lambda wildcards: layout.model(f"init/{plan.run_init(wildcards.run)}"),
+        prompts=lambda wildcards: layout.prompts(
+            plan.settings.runs[wildcards.run].prompts
+        ),
+    output:
+        directory(layout.model("run/{run}")),
+    log:
+        layout.log("train", "{run}"),
+    benchmark:
+        layout.timing("train", "{run}")
+    priority: 10  # the longest job: evaluations of other models fill the cores beside it
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1  # many small forward passes: a second thread gains nothing
+    params:
+        settings=lambda wildcards: canonical_json(plan.train_stage(wildcards.run)),
+        code=plan.code("train.py"),
+        state=lambda wildcards: plan.run_state(wildcards.run),
+    shell:
+        "python workflow_scripts/train.py --settings {params.settings:q}"
+        " --teacher {input.teacher:q} --student {input.student:q}"
+        " --prompts {input.prompts:q} --state {params.state:q}"
+        " --threads {threads} --out {output:q} >> {log:q} 2>&1"

@@ -1,0 +1,119 @@
+"""The console command on a small real model: each command does its work, or says in one line why not."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from opdlm import __version__
+from opdlm.cli import main
+from opdlm.config.models import ConvertSettings
+from opdlm.data.tiny import rows
+from opdlm.data.tiny_tokenizer import build
+from opdlm.evaluate.records import Sample, Scores
+from opdlm.files import read_json, read_jsonl, write_jsonl
+from opdlm.model.checkpoint import load_shape
+from opdlm.model.convert import convert
+from tests.folders import write_teacher
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a teacher, its conversion, and five questions."""
+    place = tmp_path_factory.mktemp("cli")
+    write_teacher(place / "teacher", build(512, ["TinyMath"], seed=0))
+    convert(place / "teacher", place / "student", ConvertSettings())
+    write_jsonl(place / "rows.jsonl", rows(["TinyMath"], "test", 5, seed=0))
+    return place
+
+
+def generate(place: Path, out: Path, *more: str, model: str = "student", strategy: str = "static") -> int:
+    given = {"model": place / model, "rows": place / "rows.jsonl", "out": out, "strategy": strategy, "device": "cpu"}
+    return main(["generate", *(str(part) for key, value in given.items() for part in (f"--{key}", value)), *more])
+
+
+def score(place: Path, answers: Path, out: Path) -> int:
+    given = {"kind": "math", "rows": place / "rows.jsonl", "responses": answers, "out": out}
+    return main(["score", *(str(part) for key, value in given.items() for part in (f"--{key}", value))])
+
+
+def test_convert_generate_score(place: Path, tmp_path: Path) -> None:
+    assert main(["convert", str(place / "teacher"), str(tmp_path / "b2"), "--block-size", "2"]) == 0
+    assert load_shape(tmp_path / "b2").block_size == 2
+    assert generate(place, tmp_path / "answers.jsonl", "--max-tokens", "9", "--tokens-per-step", "2") == 0
+    answers = read_jsonl(tmp_path / "answers.jsonl", Sample)
+    assert [answer.index for answer in answers] == [0, 1, 2, 3, 4]
+    assert all(1 <= len(answer.ids) <= 9 for answer in answers)
+    assert score(place, tmp_path / "answers.jsonl", tmp_path / "scores.json") == 0
+    verdicts = Scores.model_validate(read_json(tmp_path / "scores.json")).verdicts
+    assert [verdict.index for verdict in verdicts] == [0, 1, 2, 3, 4]
+
+
+def test_options_reach_the_decoder(place: Path, tmp_path: Path) -> None:
+    """Sampled answers depend on the seed; a teacher answers by autoregression, one token a step."""
+    sampling = ("--max-tokens", "8", "--temperature", "1.0")
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert generate(place, tmp_path / name, *sampling, "--seed", seed, strategy="dynamic") == 0
+    first, same, other = (read_jsonl(tmp_path / name, Sample) for name in "abc")
+    assert first == same
+    assert [answer.ids for answer in first] != [answer.ids for answer in other]
+    assert generate(place, tmp_path / "ar", "--max-tokens", "8", model="teacher", strategy="autoregressive") == 0
+    assert all(answer.steps == list(range(1, len(answer.ids) + 1)) for answer in read_jsonl(tmp_path / "ar", Sample))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["convert", "{place}/nowhere", "{out}"], "nowhere is not a folder"),
+        (["convert", "{place}/teacher", "{out}", "--block-size", "0"], "block_size: .*greater than 0.*got 0"),
+        (["generate", "--rows", "{place}/no.jsonl"], "no.jsonl does not exist"),
+        (["generate", "--rows", "{place}/rows.jsonl", "--threshold", "2"], "threshold: .*less than or equal to 1"),
+        (["generate", "--rows", "{place}/rows.jsonl", "--max-tokens", "0"], "max_tokens"),
+        (["generate", "--rows", "{place}/rows.jsonl", "--max-tokens", "250"], "rows.jsonl, line 1: a prompt of .*250"),
+        (["score", "--rows", "{place}/rows.jsonl", "--responses", "{place}/no.jsonl"], "no.jsonl does not exist"),
+    ],
+)
+def test_errors_are_one_line(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    out = tmp_path / "out"
+    command = [argument.format(place=place, out=out) for argument in arguments]
+    if command[0] == "generate":
+        command += ["--model", str(place / "student"), "--strategy", "static", "--device", "cpu", "--out", str(out)]
+    if command[0] == "score":
+        command += ["--kind", "math", "--out", str(out)]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert re.search(message, lines[0]), lines[0]
+    assert not out.exists()
+
+
+def test_the_installed_command_ends_with_status_1_and_no_traceback(tmp_path: Path) -> None:
+    broken = tmp_path / "rows.jsonl"
+    broken.write_text(json.dumps({"question": "1+1"}) + '\n{"questi')
+    command = Path(sys.executable).with_name("opdlm")
+    paths = ["--rows", broken, "--responses", broken, "--out", tmp_path / "scores.json"]
+    done = subprocess.run([command, "score", "--kind", "math", *paths], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {broken}, line 2: not valid JSON")
+    assert done.stderr.count("\n") == 1
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"opdlm {__version__}\n"
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    check = (
+        "import sys, opdlm.cli as c; c.parser().format_help()\nassert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)

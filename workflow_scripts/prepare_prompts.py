@@ -1,0 +1,19 @@
+"""Write a set of training prompts."""
+
+from pathlib import Path
+
+from opdlm.config.base import from_json
+from opdlm.config.data import PromptSettings
+from opdlm.data.prepare import prepare_prompts
+from opdlm.entry import run, stage_parser
+
+
+def main() -> None:
+    parser = stage_parser(__doc__, "out")
+    parser.add_argument("--file", type=Path, nargs="?", help="source of the rows; nothing if they are generated")
+    given = parser.parse_args()
+    prepare_prompts(from_json(PromptSettings, given.settings), given.file, given.out)
+
+
+if __name__ == "__main__":
+    run(main)
