@@ -17,8 +17,8 @@ from opdlm.config.stages import (
     TableStage,
 )
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Merged
 from opdlm.files import write_json, write_jsonl
+from opdlm.records import Merged
 from opdlm.reporting.curves import draw_curves
 from opdlm.reporting.sweep import draw_sweep
 from opdlm.reporting.tables import write_table

@@ -8,9 +8,9 @@ import pytest
 from opdlm.config.evaluation import ScoreStage
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Sample, Scores
 from opdlm.evaluate.score import score_shard
 from opdlm.files import json_line, read_json
+from opdlm.records import Sample, Scores
 
 ROWS = [Row(question="q", ground_truth_answer=letter, options=4) for letter in "ABC"]
 STAGE = ScoreStage(scorer="choice")

@@ -12,9 +12,9 @@ from opdlm.config.data import Source
 from opdlm.data.rows import Row
 from opdlm.data.sources import read_file
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Sample
 from opdlm.evaluate.scorers import choice, code, math
 from opdlm.evaluate.scorers.registry import SCORERS
+from opdlm.records import Sample
 
 BENCHMARKS = Path(__file__).parents[2] / "shared" / "bench_data"
 FILES = {

@@ -13,9 +13,9 @@ from opdlm.data.rows import Row
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Sample
 from opdlm.files import read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_model, load_tokenizer
+from opdlm.records import Sample
 
 
 def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, device: str = "cpu") -> None:

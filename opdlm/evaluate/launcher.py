@@ -21,6 +21,7 @@ from typing import Any
 
 import opdlm
 from opdlm.errors import SandboxError
+from opdlm.evaluate.inside import __main__ as inside
 from opdlm.evaluate.inside.isolation import HOME, NOBODY, Limits
 
 START_SECONDS = 30.0
@@ -175,7 +176,7 @@ def _end(bubblewrap: "subprocess.Popen[bytes]") -> None:
 
 def _python() -> list[str]:
     # The interpreter itself, not the link in a virtual environment: packages stay outside.
-    return [os.path.realpath(sys.executable), "-E", "-s", "-S", "-m", "opdlm.evaluate.inside"]
+    return [os.path.realpath(sys.executable), "-E", "-s", "-S", "-m", str(inside.__package__)]
 
 
 def _bubblewrap(program: str) -> list[str]:

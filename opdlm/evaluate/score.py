@@ -5,9 +5,9 @@ from pathlib import Path
 from opdlm.config.evaluation import ScoreStage
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Sample, Scores
 from opdlm.evaluate.scorers.registry import SCORERS
 from opdlm.files import read_jsonl, write_json
+from opdlm.records import Sample, Scores
 
 
 def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Path) -> None:

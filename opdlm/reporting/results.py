@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Merged
 from opdlm.files import read_json
+from opdlm.records import Merged
 
 
 def read_merged(file: Path) -> Merged:

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from opdlm.config.stages import CellHashes, CellSource, TableLine, TableStage
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Merged
 from opdlm.files import write_json, write_text
+from opdlm.records import Merged
 from opdlm.reporting.layouts import csv_text, html_text, markdown_text
 from opdlm.reporting.paper import PaperValues
 from opdlm.reporting.results import git_version, read_merged

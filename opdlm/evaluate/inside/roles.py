@@ -90,7 +90,7 @@ EXPECTABLE: dict[str, type[Exception]] = {
 
 
 class Failure(NamedTuple):
-    """Why a program failed: a reason of `opdlm.evaluate.records`, and words."""
+    """Why a program failed: a reason of `opdlm.records`, and words."""
 
     reason: str
     detail: str

@@ -7,8 +7,8 @@ options and stands alone: no Latin letter or digit touches it, while Chinese, Ja
 import re
 
 from opdlm.data.rows import Row
-from opdlm.evaluate.records import Sample, Verdict
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
+from opdlm.records import Sample, Verdict
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MOST_OPTIONS = 10

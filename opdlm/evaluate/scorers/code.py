@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.launcher import Launcher
-from opdlm.evaluate.records import Sample, Verdict
 from opdlm.evaluate.sandbox import run_tests
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
+from opdlm.records import Sample, Verdict
 
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 

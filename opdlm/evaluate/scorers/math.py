@@ -17,8 +17,8 @@ from types import TracebackType
 import opdlm
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
-from opdlm.evaluate.records import Sample, Verdict
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
+from opdlm.records import Sample, Verdict
 
 SECONDS = 10.0
 """Longest comparison of one answer."""

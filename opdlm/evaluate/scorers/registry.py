@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from opdlm.config.evaluation import ScorerKind
 from opdlm.data.rows import Row
-from opdlm.evaluate.records import Sample, Verdict
 from opdlm.evaluate.scorers import choice, code, math
+from opdlm.records import Sample, Verdict
 
 Scorer = Callable[[list[Row], list[Sample]], list[Verdict]]
 

@@ -1,6 +1,6 @@
 """Verdicts, made the same way by every scorer."""
 
-from opdlm.evaluate.records import Reason, Sample, Verdict
+from opdlm.records import Reason, Sample, Verdict
 
 
 def verdict(sample: Sample, reason: Reason, detail: str = "") -> Verdict:
