@@ -46,11 +46,13 @@ def rows(tasks: list[TinyTask], split: Split, count: int, seed: int) -> list[Row
         DataError: the tasks do not hold that many distinct questions.
     """
     found: dict[str, Row] = {}
+    newest = 0
     for number, example in enumerate(examples(tasks, split, seed)):
-        found.setdefault(example.row.question, example.row)
+        if example.row.question not in found:
+            found[example.row.question], newest = example.row, number
         if len(found) == count:
             return list(found.values())
-        if number > 100 * count:
+        if number - newest > 100 + 10 * len(found):
             break
     raise DataError(f"{', '.join(tasks)}: found only {len(found)} distinct {split} questions of the {count} asked for")
 

@@ -1,0 +1,137 @@
+"""The console command `opdlm`: reads arguments, calls one function, which writes one file or folder.
+
+Each command imports what it needs, so that `opdlm --help` does not wait for torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from opdlm import __version__
+from opdlm.config.base import Strict, explained
+from opdlm.config.data import PromptKind
+from opdlm.config.decoding import DecodingSettings, Strategy
+from opdlm.config.evaluation import GenerateStage, ScorerKind, ScoreStage
+from opdlm.config.models import ConvertSettings
+from opdlm.errors import OpdlmError, SettingsError
+
+S = TypeVar("S", bound=Strict)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status. A foreseen error is one line on stderr and status 1."""
+    given = parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except OpdlmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` of a parsed namespace is the command's function."""
+    top = argparse.ArgumentParser(prog="opdlm", description="On-policy distillation of block-diffusion models.")
+    top.add_argument("--version", action="version", version=f"opdlm {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_convert(commands)
+    _add_generate(commands)
+    _add_score(commands)
+    return top
+
+
+def _add_convert(commands: Any) -> None:
+    text = "turn an autoregressive Qwen3 into a block-diffusion initialisation"
+    command = commands.add_parser("convert", help=text, description=text)
+    command.set_defaults(run=_convert)
+    command.add_argument("source", metavar="SRC", help="a model folder, or the id of a model on the hub")
+    command.add_argument("out", metavar="DST", type=Path, help="the folder to write")
+    defaults = ConvertSettings()
+    command.add_argument("--block-size", type=int, default=defaults.block_size, help="default: %(default)s")
+    command.add_argument(
+        "--mask-init",
+        choices=["keep", "mean"],
+        default=defaults.mask_init,
+        help="embedding of the mask token: as in the checkpoint (default), or the mean row",
+    )
+    command.add_argument("--revision", help="branch, tag or commit on the hub; default: main")
+
+
+def _convert(given: argparse.Namespace) -> None:
+    settings = _settings(ConvertSettings, block_size=given.block_size, mask_init=given.mask_init)
+    from opdlm.model.checkpoint import local_folder
+    from opdlm.model.convert import convert
+
+    convert(local_folder(given.source, given.revision), given.out, settings)
+
+
+def _add_generate(commands: Any) -> None:
+    text = "answer the questions of a file of rows"
+    command = commands.add_parser("generate", help=text, description=text)
+    command.set_defaults(run=_generate)
+    for name, what in {"model": "model folder", "rows": "questions, JSON lines", "out": "file to write"}.items():
+        command.add_argument(f"--{name}", type=Path, required=True, help=what)
+    command.add_argument("--strategy", choices=get_args(Strategy), required=True)
+    for name, field in DecodingSettings.model_fields.items():
+        if name != "strategy":
+            option = f"--{name.replace('_', '-')}"
+            command.add_argument(option, type=field.annotation, default=field.default, help="default: %(default)s")
+    command.add_argument("--max-tokens", type=int, default=512, help="longest answer; default: %(default)s")
+    command.add_argument("--prompt", choices=get_args(PromptKind), default="raw", help="wording; default: %(default)s")
+    command.add_argument("--thinking", action="store_true", help="let the model think before it answers")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument("--device", help="default: cuda if there is one, else cpu")
+
+
+def _generate(given: argparse.Namespace) -> None:
+    decoding = {name: getattr(given, name) for name in DecodingSettings.model_fields}
+    stage = _settings(
+        GenerateStage,
+        prompt=given.prompt,
+        max_tokens=given.max_tokens,
+        thinking=given.thinking,
+        decoding=_settings(DecodingSettings, **decoding),
+        seed=given.seed,
+        shard=0,
+        shards=1,
+    )
+    import torch
+
+    from opdlm.evaluate.generate import generate_shard
+
+    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    generate_shard(stage, given.model, given.rows, given.out, device)
+
+
+def _add_score(commands: Any) -> None:
+    text = "judge the answers that `opdlm generate` wrote"
+    command = commands.add_parser("score", help=text, description=text)
+    command.set_defaults(run=_score)
+    command.add_argument("--kind", choices=get_args(ScorerKind), required=True, help="what kind of answer to look for")
+    for name, what in {
+        "rows": "questions with their true answers",
+        "responses": "answers to judge",
+        "out": "file to write",
+    }.items():
+        command.add_argument(f"--{name}", type=Path, required=True, help=what)
+
+
+def _score(given: argparse.Namespace) -> None:
+    from opdlm.evaluate.score import score_shard
+
+    score_shard(_settings(ScoreStage, scorer=given.kind), given.rows, given.responses, given.out)
+
+
+def _settings(model: type[S], **values: Any) -> S:
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise SettingsError(explained(error, values)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
