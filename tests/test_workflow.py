@@ -108,7 +108,7 @@ def test_an_edit_of_the_code_reruns_what_it_concerns(tree: Tree) -> None:
     with tree.edited("opdlm/distill/loop.py", lambda text: f"{text}\nEXTRA = 1\n"):
         stale = tree.stale()
         assert "models/run/opdlm" in stale
-        assert not {"models/teacher/tiny", "models/init/tiny-b4", "data/prompts/tiny.jsonl"} & stale
+        assert not {"models/teacher/tiny", "models/init/tiny-b4-mean", "data/prompts/tiny.jsonl"} & stale
     with tree.edited("opdlm/reporting/tables.py", lambda text: f"{text}\nEXTRA = 1\n"):
         assert {output.split(".")[0] for output in tree.stale()} == {"table1"}
 
@@ -145,7 +145,7 @@ def test_table4_is_a_target_of_its_own(tree: Tree) -> None:
     stale = tree.stale("results/table4.csv")
     trained = {output for output in stale if output.startswith("models/run/")}
     assert trained == {f"models/run/few-{name}" for name in ("on-policy", "random-mask", "off-policy-kd", "sft")}
-    assert not {"models/teacher/tiny", "models/init/tiny-b4"} & stale
+    assert not {"models/teacher/tiny", "models/init/tiny-b4-mean"} & stale
 
 
 @pytest.mark.parametrize(

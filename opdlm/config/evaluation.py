@@ -28,7 +28,7 @@ class GenerateStage(Strict):
     """What the answers of one shard depend on."""
 
     prompt: PromptKind
-    max_tokens: int
+    max_tokens: int = Field(gt=0)
     thinking: bool
     decoding: DecodingSettings
     seed: int

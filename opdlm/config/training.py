@@ -91,10 +91,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     "best": {
         "prompts_per_rollout": 64,
-        "batch_size": 64,
+        "batch_size": 16,
         "inner_epochs": 4,
         "end_of_answer": "fill",
-        "optimiser": {"lr": 5e-4, "beta2": 0.95, "min_lr_scale": 0.02},
+        "optimiser": {"lr": 7e-4, "beta2": 0.95, "min_lr_scale": 0.02},
     },
 }
 """What each recipe changes of the defaults of `TrainSettings` (which are the published launchers')."""
