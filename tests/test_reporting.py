@@ -122,7 +122,7 @@ def test_sweep(tmp_path: Path) -> None:
     out = tmp_path / "figures" / "sweep.svg"
     draw_sweep(SweepStage(title="Sweep", benchmarks=["A", "B"], points=points), out)
     records = list(csv.reader(out.with_suffix(".csv").open()))
-    assert records[1:3] == [["A", "static", "1.000", "90.00"], ["A", "0.5", "3.000", "70.00"]]
+    assert records[1:3] == [["A", "0.5", "3.000", "70.00"], ["A", "static", "1.000", "90.00"]]
     assert len(records) == 5
     assert out.read_text().startswith("<?xml")
     assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
