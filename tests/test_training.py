@@ -53,7 +53,7 @@ def test_a_run_killed_at_random_steps_ends_as_an_undisturbed_one(family: Family,
     stage = small_stage()
     undisturbed = run(family, stage, tmp_path / "undisturbed")
     state, out = tmp_path / "killed" / "state", tmp_path / "killed" / "out"
-    command = [sys.executable, str(SCRIPT), "--settings", canonical_json(stage), "--threads", "1"]
+    command = [sys.executable, str(SCRIPT), "--settings", canonical_json(stage), "--threads", "1", "--device", "cpu"]
     for option, path in [
         ("teacher", family.teacher),
         ("student", family.student),

@@ -1,0 +1,85 @@
+"""Answers of a shard: every row once, the same whatever the shards, and errors that name the row."""
+
+from pathlib import Path
+
+import pytest
+
+from opdlm.chat import answer_text
+from opdlm.config.decoding import DecodingSettings
+from opdlm.config.evaluation import GenerateStage
+from opdlm.data.rows import Row
+from opdlm.data.tiny import rows
+from opdlm.errors import CheckpointError, DataError, SettingsError
+from opdlm.evaluate.generate import generate_shard
+from opdlm.files import read_jsonl, write_jsonl
+from opdlm.model.checkpoint import load_tokenizer
+from opdlm.records import Sample
+from tests.family import Family, make_family
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return make_family(tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, rows(["TinyMath"], "test", 7, seed=0))
+    return path
+
+
+def stage(**changes: object) -> GenerateStage:
+    how = DecodingSettings(strategy="static", temperature=1.0)
+    values = {"prompt": "raw", "max_tokens": 9, "thinking": False, "decoding": how, "seed": 3, "shard": 0, "shards": 1}
+    return GenerateStage.model_validate({**values, **changes})
+
+
+def answers(family: Family, questions: Path, out: Path, **changes: object) -> list[Sample]:
+    generate_shard(stage(**changes), family.student, questions, out)
+    return read_jsonl(out, Sample)
+
+
+def test_shards_hold_every_row_once_and_do_not_change_answers(family: Family, questions: Path, tmp_path: Path) -> None:
+    whole = answers(family, questions, tmp_path / "whole.jsonl")
+    assert [sample.index for sample in whole] == list(range(7))
+    parts = [s for k in range(3) for s in answers(family, questions, tmp_path / f"{k}.jsonl", shard=k, shards=3)]
+    assert sorted(parts, key=lambda sample: sample.index) == whole
+
+
+def test_a_sample_tells_its_ids_steps_text_and_end(family: Family, questions: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(family.student)
+    for sample in answers(family, questions, tmp_path / "out.jsonl"):
+        assert 1 <= len(sample.ids) == len(sample.steps) <= 9
+        assert sample.text == answer_text(tokenizer, sample.ids)
+        assert "<|" not in sample.text
+        assert sample.seed == 3
+        assert (sample.finish == "length") == (sample.ids[-1] not in (tokenizer.eos_token_id, tokenizer.pad_token_id))
+
+
+def test_seeds_change_sampled_answers_and_not_greedy_ones(family: Family, questions: Path, tmp_path: Path) -> None:
+    def ids(seed: int, temperature: float) -> list[list[int]]:
+        how = DecodingSettings(strategy="static", temperature=temperature)
+        return [s.ids for s in answers(family, questions, tmp_path / "out.jsonl", seed=seed, decoding=how)]
+
+    assert ids(1, 1.0) != ids(2, 1.0)
+    assert ids(1, 0.0) == ids(2, 0.0)
+
+
+def test_a_prompt_without_room_for_its_answer_names_file_and_line(family: Family, tmp_path: Path) -> None:
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    write_jsonl(path, [Row(question="short"), Row(question="long " * 200)])
+    message = r"rows\.jsonl, line 2: a prompt of \d+ tokens and max_tokens=9 exceed the model's 256 positions"
+    with pytest.raises(DataError, match=message):
+        generate_shard(stage(), family.student, path, out)
+    assert not out.exists()
+
+
+def test_what_cannot_be_decoded_is_refused(family: Family, questions: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="needs a block-diffusion model"):
+        generate_shard(stage(), family.teacher, questions, tmp_path / "out.jsonl")
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
+        generate_shard(stage(), tmp_path, questions, tmp_path / "out.jsonl")
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(DataError, match="has no rows"):
+        generate_shard(stage(), family.student, tmp_path / "empty.jsonl", tmp_path / "out.jsonl")
