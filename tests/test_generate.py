@@ -1,5 +1,6 @@
 """Answers of a shard: every row once, the same whatever the shards, and errors that name the row."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage
 from opdlm.data.rows import Row
 from opdlm.data.tiny import rows
+from opdlm.decode.engine import Engine
+from opdlm.decode.request import Request, Rollout
 from opdlm.errors import CheckpointError, DataError, SettingsError
 from opdlm.evaluate.generate import generate_shard
+from opdlm.evaluate.journal import Journal
 from opdlm.files import read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_tokenizer
 from opdlm.records import Sample
@@ -55,6 +59,41 @@ def test_a_sample_tells_its_ids_steps_text_and_end(family: Family, questions: Pa
         assert "<|" not in sample.text
         assert sample.seed == 3
         assert (sample.finish == "length") == (sample.ids[-1] not in (tokenizer.eos_token_id, tokenizer.pad_token_id))
+
+
+def test_a_stopped_generation_goes_on_with_the_answers_that_are_missing(
+    family: Family, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = answers(family, questions, tmp_path / "whole.jsonl")
+    out, asked = tmp_path / "out.jsonl", []
+    original = Engine.stream
+
+    def stopping(self: Engine, requests: list[Request], how: DecodingSettings) -> Iterator[tuple[int, Rollout]]:
+        asked.append(len(requests))
+        for count, answer in enumerate(original(self, requests, how)):
+            if count == 3 and len(asked) == 1:
+                raise KeyboardInterrupt
+            yield answer
+
+    monkeypatch.setattr(Engine, "stream", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate_shard(stage(), family.student, questions, out)
+    assert not out.exists()
+    [partial] = tmp_path.glob(".out.jsonl.*.partial")
+    partial.write_bytes(partial.read_bytes()[:-5])  # the last answer is torn
+    assert answers(family, questions, out) == whole
+    assert asked == [7, 5]
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_answers_of_other_settings_are_not_taken_up(family: Family, questions: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with Journal(stage(seed=1), family.student, questions, out) as journal:
+        journal.append(Sample(index=0, seed=1, prompt_tokens=1, ids=[1], steps=[1], text="x", finish="stop"))
+    with Journal(stage(seed=2), family.student, questions, out) as journal:
+        assert journal.samples == {}
+    with Journal(stage(seed=1), family.student, questions, out) as journal:
+        assert list(journal.samples) == [0]
 
 
 def test_seeds_change_sampled_answers_and_not_greedy_ones(family: Family, questions: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ forward that starts the next one. Autoregressive decoding is the same loop with 
 by one: the query is the token before the position to fill.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -37,28 +37,18 @@ class Engine:
         self.stop_ids = torch.tensor(stop_ids, device=model.device)
         self.slots = slots
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        decoding: DecodingSettings,
-        on_finish: Callable[[Rollout], object] | None = None,
-    ) -> list[Rollout]:
+    def generate(self, requests: Sequence[Request], decoding: DecodingSettings) -> list[Rollout]:
         """Answer every request; the result is in the order of the requests.
 
         Args:
             requests: what to answer.
             decoding: strategy, temperature and filters.
-            on_finish: called with each answer as it is finished.
 
         Raises:
             SettingsError: the strategy does not fit the model.
             DataError: a prompt is empty, holds the mask token, or is too long for the model.
         """
-        answers: dict[int, Rollout] = {}
-        for index, rollout in self.stream(requests, decoding):
-            answers[index] = rollout
-            if on_finish is not None:
-                on_finish(rollout)
+        answers = dict(self.stream(requests, decoding))
         return [answers[index] for index in range(len(requests))]
 
     @torch.inference_mode()

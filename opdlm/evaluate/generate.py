@@ -1,5 +1,7 @@
 """Answers of one model to one shard of a benchmark."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,16 @@ from opdlm.data.rows import Row
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.errors import DataError
-from opdlm.files import read_jsonl, write_jsonl
-from opdlm.model.checkpoint import load_model, load_tokenizer
+from opdlm.evaluate.journal import Journal
+from opdlm.files import read_jsonl
+from opdlm.model.checkpoint import load_model, load_shape, load_tokenizer
 from opdlm.records import Sample
 
 
 def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, device: str = "cpu") -> None:
     """Answer every `shards`-th row, starting at row `shard`, and write one `Sample` a line to `out`.
+
+    Each answer is kept as soon as it is finished; a generation that was stopped goes on with the rest.
 
     Raises:
         DataError: a row is malformed, or its prompt leaves no room for `max_tokens` in the model; the message has
@@ -28,13 +33,30 @@ def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, dev
         SettingsError: the strategy does not fit the model.
     """
     tokenizer = load_tokenizer(model)
+    requests = shard_requests(stage, rows, tokenizer, load_shape(model).max_position_embeddings)
     network = load_model(model, torch.float32 if device == "cpu" else torch.bfloat16, device)
-    requests = shard_requests(stage, rows, tokenizer, network.shape.max_position_embeddings)
-    with tqdm(total=len(requests), desc=out.name, unit="answer", mininterval=5) as progress:
-        rollouts = Engine(network, stop_ids(tokenizer)).generate(
-            list(requests.values()), stage.decoding, on_finish=lambda rollout: progress.update()
-        )
-    write_jsonl(out, (sample(index, stage, tokenizer, r) for index, r in zip(requests, rollouts, strict=True)))
+    engine = Engine(network, stop_ids(tokenizer))
+    with Journal(stage, model, rows, out) as journal:
+        waiting = [index for index in requests if index not in journal.samples]
+        answers = engine.stream([requests[index] for index in waiting], stage.decoding)
+        for place, rollout in with_progress(answers, out.name, len(journal.samples), len(requests)):
+            journal.append(sample(waiting[place], stage, tokenizer, rollout))
+        journal.finish()
+
+
+def with_progress(
+    answers: Iterator[tuple[int, Rollout]], name: str, done: int, total: int
+) -> Iterator[tuple[int, Rollout]]:
+    """Pass answers on, and show how many there are, tokens a second and tokens a denoising step."""
+    began, tokens, steps = time.monotonic(), 0, 0
+    with tqdm(initial=done, total=total, desc=name, unit="answer", mininterval=5) as progress:
+        for place, rollout in answers:
+            yield place, rollout
+            tokens += len(rollout.ids)
+            steps += len(set(rollout.steps))
+            speed = tokens / (time.monotonic() - began)
+            progress.set_postfix({"tokens/s": f"{speed:.0f}", "tokens/step": f"{tokens / steps:.2f}"}, refresh=False)
+            progress.update()
 
 
 def shard_requests(stage: GenerateStage, rows: Path, tokenizer: Tokenizer, positions: int) -> dict[int, Request]:
