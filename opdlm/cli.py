@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_generate(commands)
     _add_score(commands)
+    _add_chat(commands)
     return top
 
 
@@ -76,10 +77,7 @@ def _add_generate(commands: Any) -> None:
     for name, what in {"model": "model folder", "rows": "questions, JSON lines", "out": "file to write"}.items():
         command.add_argument(f"--{name}", type=Path, required=True, help=what)
     command.add_argument("--strategy", choices=get_args(Strategy), required=True)
-    for name, field in DecodingSettings.model_fields.items():
-        if name != "strategy":
-            option = f"--{name.replace('_', '-')}"
-            command.add_argument(option, type=field.annotation, default=field.default, help="default: %(default)s")
+    _add_decoding_options(command)
     command.add_argument("--max-tokens", type=int, default=512, help="longest answer; default: %(default)s")
     command.add_argument("--prompt", choices=get_args(PromptKind), default="raw", help="wording; default: %(default)s")
     command.add_argument("--thinking", action="store_true", help="let the model think before it answers")
@@ -88,13 +86,12 @@ def _add_generate(commands: Any) -> None:
 
 
 def _generate(given: argparse.Namespace) -> None:
-    decoding = {name: getattr(given, name) for name in DecodingSettings.model_fields}
     stage = _settings(
         GenerateStage,
         prompt=given.prompt,
         max_tokens=given.max_tokens,
         thinking=given.thinking,
-        decoding=_settings(DecodingSettings, **decoding),
+        decoding=_decoding(given),
         seed=given.seed,
         shard=0,
         shards=1,
@@ -124,6 +121,35 @@ def _score(given: argparse.Namespace) -> None:
     from opdlm.evaluate.score import score_shard
 
     score_shard(_settings(ScoreStage, scorer=given.kind), given.rows, given.responses, given.out)
+
+
+def _add_chat(commands: Any) -> None:
+    text = "talk with a model in the terminal, its blocks shown as they unmask; an empty line ends"
+    command = commands.add_parser("chat", help=text, description=text)
+    command.set_defaults(run=_chat)
+    command.add_argument("--model", type=Path, required=True, help="model folder")
+    command.add_argument("--strategy", choices=get_args(Strategy), default="dynamic", help="default: %(default)s")
+    _add_decoding_options(command)
+    command.add_argument("--max-tokens", type=int, default=512, help="longest answer; default: %(default)s")
+    command.add_argument("--thinking", action="store_true", help="let the model think before it answers")
+
+
+def _chat(given: argparse.Namespace) -> None:
+    decoding = _decoding(given)
+    from opdlm.terminal import chat
+
+    chat(given.model, decoding, given.max_tokens, given.thinking, lambda: input("> "), sys.stdout)
+
+
+def _add_decoding_options(command: argparse.ArgumentParser) -> None:
+    for name, field in DecodingSettings.model_fields.items():
+        if name != "strategy":
+            option = f"--{name.replace('_', '-')}"
+            command.add_argument(option, type=type(field.default), default=field.default, help="default: %(default)s")
+
+
+def _decoding(given: argparse.Namespace) -> DecodingSettings:
+    return _settings(DecodingSettings, **{name: getattr(given, name) for name in DecodingSettings.model_fields})
 
 
 def _settings(model: type[S], **values: Any) -> S:

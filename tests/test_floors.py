@@ -24,6 +24,7 @@ FLOORS = {
     "opdlm.distill": 4,
     "opdlm.evaluate": 4,
     "opdlm.reporting": 4,
+    "opdlm.terminal": 4,
     "opdlm.cli": 5,
     "opdlm.entry": 5,
 }

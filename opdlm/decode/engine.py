@@ -7,7 +7,7 @@ forward that starts the next one. Autoregressive decoding is the same loop with 
 by one: the query is the token before the position to fill.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -52,8 +52,22 @@ class Engine:
         return [answers[index] for index in range(len(requests))]
 
     @torch.inference_mode()
-    def stream(self, requests: Sequence[Request], decoding: DecodingSettings) -> Iterator[tuple[int, Rollout]]:
-        """Yield (index of the request, answer) as answers are finished."""
+    def stream(
+        self,
+        requests: Sequence[Request],
+        decoding: DecodingSettings,
+        watch: Callable[[Slots], None] | None = None,
+    ) -> Iterator[tuple[int, Rollout]]:
+        """Yield (index of the request, answer) as answers are finished.
+
+        Args:
+            requests: what to answer.
+            decoding: strategy, temperature and filters.
+            watch: shown the sequences in flight after every step.
+
+        Raises:
+            SettingsError, DataError: as `generate`.
+        """
         block_size, shift = self._geometry(decoding)
         self._check(requests)
         if not requests:
@@ -67,6 +81,8 @@ class Engine:
             if admitted:
                 self._prefill(slots, cache, torch.tensor(admitted, device=self.model.device), shift)
             self._step(slots, cache, decoding, shift)
+            if watch is not None:
+                watch(slots)
             yield from slots.collect(self.stop_ids)
 
     def _step(self, slots: Slots, cache: Cache, decoding: DecodingSettings, shift: int) -> None:
