@@ -1,5 +1,6 @@
 """Small real models, made on the spot. One thread: the models are too small for more, and CI may share its cores."""
 
+import hypothesis
 import pytest
 import torch
 
@@ -7,6 +8,8 @@ from opdlm.model.qwen3 import Qwen3
 from opdlm.model.shape import Shape
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 VOCABULARY, MASK_TOKEN, END_TOKEN = 40, 39, 38
 

@@ -119,7 +119,7 @@ def test_autoregressive_decoding_equals_a_full_forward_per_token(teacher: Qwen3)
         assert rollout.tail_ids == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 11), st.integers(1, 14)), min_size=1, max_size=5),
     tokens=st.integers(1, 4),
