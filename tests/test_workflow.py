@@ -151,7 +151,7 @@ def test_table4_is_a_target_of_its_own(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("rollouts: 90", "rollout: 90", "runs.opdlm.train.rollout: unknown key; did you mean 'rollouts'?"),
+        ("rollouts: 105", "rollout: 105", "runs.opdlm.train.rollout: unknown key; did you mean 'rollouts'?"),
         ("model: run/opdlm", "model: run/opdml", "tables.table1.rows.2.model: 'opdml' is not defined"),
     ],
 )
