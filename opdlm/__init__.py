@@ -14,29 +14,37 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-AUTO_CLASSES = "transformers.models.auto.modeling_auto"
 OUR_CLASSES = "opdlm.model.hf"
+WATCHED = (
+    "transformers.models.auto.modeling_auto",
+    "transformers.modeling_layers",
+    "transformers.models.qwen3.modeling_qwen3",
+)
+"""What our classes are made of. The three import each other, in an order that depends on what is asked for first; the
+one that is finished last brings ours."""
 
 
-class _AutoClassesLoader(SourceFileLoader):
-    """Loads transformers' auto classes as usual, then adds ours to them."""
+class _Loader(SourceFileLoader):
+    """Loads one of the watched modules as usual, then our classes if the other two are not half-way."""
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        import_module(OUR_CLASSES)
+        others = [sys.modules[name] for name in WATCHED if name in sys.modules and name != module.__name__]
+        if not any(getattr(other.__spec__, "_initializing", False) for other in others):
+            import_module(OUR_CLASSES)
 
 
-class _AutoClassesFinder(MetaPathFinder):
-    """Gives transformers' auto classes the loader above, and leaves every other module alone."""
+class _Finder(MetaPathFinder):
+    """Gives the watched modules the loader above, and leaves every other module alone."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path) if name == AUTO_CLASSES else None
+        spec = PathFinder.find_spec(name, path) if name in WATCHED else None
         if spec is not None and spec.origin is not None:
-            spec.loader = _AutoClassesLoader(name, spec.origin)
+            spec.loader = _Loader(name, spec.origin)
         return spec
 
 
-if AUTO_CLASSES in sys.modules:
+if WATCHED[0] in sys.modules:
     import_module(OUR_CLASSES)
 else:
-    sys.meta_path.insert(0, _AutoClassesFinder())
+    sys.meta_path.insert(0, _Finder())

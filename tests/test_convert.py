@@ -17,6 +17,7 @@ from opdlm.errors import CheckpointError
 from opdlm.model.attention import SegmentAttention
 from opdlm.model.checkpoint import load_model, load_shape
 from opdlm.model.convert import convert
+from tests.conftest import assert_close
 from tests.folders import BOTH_ROPE, NEW_ROPE, OLD_ROPE, ROPE_THETA, edit_config, write_teacher
 
 BLOCK = 4
@@ -103,8 +104,8 @@ def test_weights_are_bit_identical_and_models_agree_in_every_layout(tmp_path: Pa
     reference = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
     expected = reference(ids[None], attention_mask=brute_force_mask(11, range(11))[None, None]).logits[0]
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "student", dtype=torch.float32)(ids[None]).logits[0]
-    torch.testing.assert_close(our_logits(tmp_path / "student", ids), expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(theirs, expected, atol=1e-5, rtol=1e-5)
+    assert_close(our_logits(tmp_path / "student", ids), expected)
+    assert_close(theirs, expected)
 
 
 def test_mask_token_gets_the_first_free_row_and_is_recorded(teacher: Path, student: Path) -> None:
@@ -171,7 +172,7 @@ def test_padding_of_a_batch_changes_no_logit(student: Path, side: str) -> None:
         batch[index, place], keep[index, place] = row, 1
     together = model(batch, attention_mask=keep).logits
     for index, (row, place) in enumerate(zip(rows, places, strict=True)):
-        torch.testing.assert_close(together[index, place], our_logits(student, row), atol=1e-5, rtol=1e-5)
+        assert_close(together[index, place], our_logits(student, row))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from opdlm.distill.rows import Answer, packs, training_row
 from opdlm.distill.states import close_block, random_state, realised_state, reveal_steps
 from opdlm.model.attention import causal
 from opdlm.model.qwen3 import Qwen3
-from tests.conftest import END_TOKEN, MASK_TOKEN
+from tests.conftest import END_TOKEN, MASK_TOKEN, assert_close
 from tests.test_engine import prompt
 
 BLOCK = 4
@@ -52,7 +52,7 @@ def test_packed_logits_of_a_recorded_state_are_the_engines(student: Qwen3, lengt
         block = next(index for index, values in enumerate(steps) if step in values)
         clean = len(row.ids) - steps.size
         masked = np.flatnonzero(steps[block] >= step) + block * BLOCK + clean
-        torch.testing.assert_close(student.logits(hidden[masked]), expected, atol=1e-5, rtol=1e-5)
+        assert_close(student.logits(hidden[masked]), expected)
     assert opening == (steps[0] == 0).sum()
 
 
@@ -174,7 +174,7 @@ def test_one_causal_pass_gives_the_published_doubled_passes_targets(teacher: Qwe
     mask[:12, :12] &= torch.ones(12, 12).tril().bool()
     mask[12:, 12:] &= torch.ones(8, 8).tril().bool()
     doubled = teacher(ids[positions], positions, SegmentAttention([20], [mask]))
-    torch.testing.assert_close(doubled[12:], single[4:], atol=1e-5, rtol=1e-5)
+    assert_close(doubled[12:], single[4:])
 
 
 def test_an_autoregressive_answer_is_filled_up_to_its_block() -> None:

@@ -7,7 +7,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from opdlm.blocks import clean_mask, training_mask
 from opdlm.model.attention import SegmentAttention, causal
 from opdlm.model.qwen3 import Qwen3
-from tests.conftest import VOCABULARY, make_model
+from tests.conftest import VOCABULARY, assert_close, make_model
 
 
 def reference(model: Qwen3) -> Qwen3ForCausalLM:
@@ -44,7 +44,7 @@ def test_the_student_equals_transformers_under_the_same_explicit_mask(tied: bool
     with torch.no_grad():
         ours = model.logits(model(ids, positions, SegmentAttention([30], [mask])))
         theirs = reference(model)(ids[None], attention_mask=additive(mask), position_ids=positions[None]).logits[0]
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert_close(ours, theirs)
 
 
 def test_the_teacher_equals_transformers_causal_model() -> None:
@@ -53,7 +53,7 @@ def test_the_teacher_equals_transformers_causal_model() -> None:
     with torch.no_grad():
         ours = model.logits(model(ids, torch.arange(25), causal([25])))
         theirs = reference(model)(ids[None]).logits[0]
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert_close(ours, theirs)
 
 
 def test_packed_segments_do_not_see_each_other(student: Qwen3) -> None:

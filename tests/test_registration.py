@@ -18,8 +18,10 @@ LOAD = "print(type(AutoModelForCausalLM.from_pretrained(sys.argv[1])).__name__)"
     [
         "import opdlm\nfrom transformers import AutoModelForCausalLM",
         "from transformers import AutoModelForCausalLM\nimport opdlm",
+        "import opdlm\nfrom transformers import Qwen3ForCausalLM, AutoModelForCausalLM",
+        "import opdlm\nfrom transformers import LlamaForCausalLM, AutoModelForCausalLM",
     ],
-    ids=["opdlm first", "transformers first"],
+    ids=["opdlm first", "transformers first", "Qwen3 before the auto classes", "Llama before the auto classes"],
 )
 def test_plain_transformers_loads_a_converted_folder(tmp_path: Path, imports: str) -> None:
     convert(write_teacher(tmp_path / "teacher"), tmp_path / "student", ConvertSettings())

@@ -22,6 +22,7 @@ from opdlm.errors import CheckpointError, DataError, TrainingError
 from opdlm.files import write_jsonl
 from opdlm.identity import canonical_json
 from opdlm.model.checkpoint import load_config, load_model, read_weights
+from tests.conftest import assert_close
 from tests.family import Family, make_family, small_stage
 
 SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "train.py"
@@ -157,7 +158,7 @@ def test_the_teacher_reads_the_answers_once_and_causally(family: Family) -> None
             logits = reference(torch.tensor([answer.prompt + answer.ids])).logits[0]
         expected = logits[len(answer.prompt) - 1 : -1]
         actual = trainer.teacher.logits(reading.hidden[start : start + len(answer.ids)])
-        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+        assert_close(actual, expected)
 
 
 def test_answers_respect_the_length_ramp_and_the_domain_caps(family: Family) -> None:
