@@ -30,7 +30,11 @@ def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True) -> 
         block_size=block_size,
         mask_token_id=MASK_TOKEN if block_size else None,
     )
-    model = Qwen3(shape)
+    with torch.random.fork_rng():
+        # The modules' own initialisation draws from the global generator. With this seed no test meets two
+        # confidences that fp32 cannot tell apart, whose order would depend on rounding.
+        torch.manual_seed(seed + 1)
+        model = Qwen3(shape)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
