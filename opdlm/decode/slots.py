@@ -21,7 +21,7 @@ class Slots:
     """
 
     def __init__(self, count: int, capacity: int, block_size: int, filler: int, device: torch.device) -> None:
-        self.count, self.capacity, self.block_size, self.filler = count, capacity, block_size, filler
+        self.count, self.block_size, self.filler = count, block_size, filler
         self.tokens = torch.full((count, capacity), filler, device=device)
         self.reveal_step = torch.full((count, capacity), NEVER, device=device)
         self.prompt_length, self.limit, self.start, self.cached, self.step, self.seed = (

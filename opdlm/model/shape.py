@@ -35,8 +35,6 @@ class Shape(BaseModel):
     tie_word_embeddings: bool = False
     block_size: int | None = Field(default=None, description="tokens a block; none for an autoregressive model")
     mask_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    pad_token_id: int | None = None
 
     @model_validator(mode="before")
     @classmethod
