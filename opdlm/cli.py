@@ -5,7 +5,7 @@ Each command imports what it needs, so that `opdlm --help` does not wait for tor
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -45,10 +45,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    # No abbreviations: the wording was once called `--prompt`, which would be taken for `--prompts`.
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    command.set_defaults(run=run)
+    return command
+
+
 def _add_convert(commands: Any) -> None:
     text = "turn an autoregressive Qwen3 into a block-diffusion initialisation"
-    command = commands.add_parser("convert", help=text, description=text)
-    command.set_defaults(run=_convert)
+    command = _command(commands, "convert", text, _convert)
     command.add_argument("source", metavar="SRC", help="a model folder, or the id of a model on the hub")
     command.add_argument("out", metavar="DST", type=Path, help="the folder to write")
     defaults = ConvertSettings()
@@ -71,15 +77,14 @@ def _convert(given: argparse.Namespace) -> None:
 
 
 def _add_generate(commands: Any) -> None:
-    text = "answer the questions of a file of rows"
-    command = commands.add_parser("generate", help=text, description=text)
-    command.set_defaults(run=_generate)
-    for name, what in {"model": "model folder", "rows": "questions, JSON lines", "out": "file to write"}.items():
+    text = "answer the questions of a file; each answer is kept at once, and a stopped run goes on with the rest"
+    command = _command(commands, "generate", text, _generate)
+    for name, what in {"model": "model folder", "prompts": "questions, JSON lines", "out": "file to write"}.items():
         command.add_argument(f"--{name}", type=Path, required=True, help=what)
     command.add_argument("--strategy", choices=get_args(Strategy), required=True)
     _add_decoding_options(command)
     command.add_argument("--max-tokens", type=int, default=512, help="longest answer; default: %(default)s")
-    command.add_argument("--prompt", choices=get_args(PromptKind), default="raw", help="wording; default: %(default)s")
+    command.add_argument("--wording", choices=get_args(PromptKind), default="raw", help="default: %(default)s")
     command.add_argument("--thinking", action="store_true", help="let the model think before it answers")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     command.add_argument("--device", help="default: cuda if there is one, else cpu")
@@ -88,7 +93,7 @@ def _add_generate(commands: Any) -> None:
 def _generate(given: argparse.Namespace) -> None:
     stage = _settings(
         GenerateStage,
-        prompt=given.prompt,
+        prompt=given.wording,
         max_tokens=given.max_tokens,
         thinking=given.thinking,
         decoding=_decoding(given),
@@ -101,13 +106,12 @@ def _generate(given: argparse.Namespace) -> None:
     from opdlm.evaluate.generate import generate_shard
 
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    generate_shard(stage, given.model, given.rows, given.out, device)
+    generate_shard(stage, given.model, given.prompts, given.out, device)
 
 
 def _add_score(commands: Any) -> None:
     text = "judge the answers that `opdlm generate` wrote"
-    command = commands.add_parser("score", help=text, description=text)
-    command.set_defaults(run=_score)
+    command = _command(commands, "score", text, _score)
     command.add_argument("--kind", choices=get_args(ScorerKind), required=True, help="what kind of answer to look for")
     for name, what in {
         "rows": "questions with their true answers",
@@ -125,8 +129,7 @@ def _score(given: argparse.Namespace) -> None:
 
 def _add_chat(commands: Any) -> None:
     text = "talk with a model in the terminal, its blocks shown as they unmask; an empty line ends"
-    command = commands.add_parser("chat", help=text, description=text)
-    command.set_defaults(run=_chat)
+    command = _command(commands, "chat", text, _chat)
     command.add_argument("--model", type=Path, required=True, help="model folder")
     command.add_argument("--strategy", choices=get_args(Strategy), default="dynamic", help="default: %(default)s")
     _add_decoding_options(command)

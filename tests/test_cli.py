@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +15,29 @@ from opdlm.cli import main
 from opdlm.config.models import ConvertSettings
 from opdlm.data.tiny import rows
 from opdlm.data.tiny_tokenizer import build
+from opdlm.evaluate.journal import Journal
 from opdlm.files import read_json, read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_shape
 from opdlm.model.convert import convert
 from opdlm.records import Sample, Scores
-from tests.folders import write_teacher
+from tests.folders import edit_config, write_teacher
+
+KILLED = """
+import os, signal, sys
+from opdlm.cli import main
+from opdlm.evaluate.journal import Journal, json_line
+
+def append(self, sample, whole=Journal.append):
+    if len(self.samples) == 3:
+        self.stream.write(json_line(sample).encode()[:30])
+        self.stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(self, sample)
+
+Journal.append = append
+main(sys.argv[1:])
+"""
+"""Runs a command, and is killed in the middle of the line of its fourth answer."""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +50,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def command(place: Path, out: Path, model: str = "student", strategy: str = "static") -> list[str]:
+    given = {"model": place / model, "prompts": place / "rows.jsonl", "out": out, "strategy": strategy, "device": "cpu"}
+    return ["generate", *(str(part) for key, value in given.items() for part in (f"--{key}", value))]
+
+
 def generate(place: Path, out: Path, *more: str, model: str = "student", strategy: str = "static") -> int:
-    given = {"model": place / model, "rows": place / "rows.jsonl", "out": out, "strategy": strategy, "device": "cpu"}
-    return main(["generate", *(str(part) for key, value in given.items() for part in (f"--{key}", value)), *more])
+    return main([*command(place, out, model, strategy), *more])
 
 
 def score(place: Path, answers: Path, out: Path) -> int:
@@ -64,14 +88,72 @@ def test_options_reach_the_decoder(place: Path, tmp_path: Path) -> None:
     assert all(answer.steps == list(range(1, len(answer.ids) + 1)) for answer in read_jsonl(tmp_path / "ar", Sample))
 
 
+def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = ("--max-tokens", "9", "--temperature", "1"), tmp_path / "answers.jsonl"
+    assert generate(place, tmp_path / "whole.jsonl", *options) == 0
+    done = subprocess.run([sys.executable, "-c", KILLED, *command(place, out), *options], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    [partial] = tmp_path.glob(".answers.jsonl.*.partial")
+    lines = partial.read_bytes().splitlines(keepends=True)
+    assert [line.endswith(b"\n") for line in lines] == [True, True, True, False]
+    written: list[int] = []
+    original = Journal.append
+
+    def counting(journal: Journal, sample: Sample) -> None:
+        written.append(sample.index)
+        original(journal, sample)
+
+    monkeypatch.setattr(Journal, "append", counting)
+    assert generate(place, out, *options) == 0
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert {*written} == {0, 1, 2, 3, 4} - {json.loads(line)["index"] for line in lines[:3]}
+    assert len(written) == 2
+
+
+def test_weights_of_another_shape_are_refused_before_anything_is_decoded(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "student", tmp_path / "student")
+    edit_config(tmp_path / "student", intermediate_size=50)
+    shutil.copy(place / "rows.jsonl", tmp_path)
+    assert generate(tmp_path, tmp_path / "out.jsonl", "--max-tokens", "9") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'student' / 'model.safetensors'}: model.layers.0.mlp.")
+    assert said.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.jsonl", "student"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "--strategy", "statik"], r"argument --strategy: invalid choice: 'statik' .*static.*dynamic"),
+        (["chat", "--strategy", "statik"], r"argument --strategy: invalid choice: 'statik' .*static.*dynamic"),
+        (["generate", "--wording", "maths"], r"argument --wording: invalid choice: 'maths' .*math"),
+        (["generate", "--model", "m", "--out", "o", "--strategy", "static", "--prompt", "p"], "required: --prompts"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_there_is(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["convert", "{place}/nowhere", "{out}"], "nowhere is not a folder"),
         (["convert", "{place}/teacher", "{out}", "--block-size", "0"], "block_size: .*greater than 0.*got 0"),
-        (["generate", "--rows", "{place}/no.jsonl"], "no.jsonl does not exist"),
-        (["generate", "--rows", "{place}/rows.jsonl", "--threshold", "2"], "threshold: .*less than or equal to 1"),
-        (["generate", "--rows", "{place}/rows.jsonl", "--max-tokens", "250"], "rows.jsonl, line 1: a prompt of .*250"),
+        (["generate", "--prompts", "{place}/no.jsonl"], "no.jsonl does not exist"),
+        (["generate", "--prompts", "{place}/rows.jsonl", "--threshold", "2"], "threshold: .*less than or equal to 1"),
+        (
+            ["generate", "--prompts", "{place}/rows.jsonl", "--max-tokens", "250"],
+            r"rows\.jsonl, line 1: a prompt of \d+ tokens and max_tokens=250 exceed the model's 256 positions; shorten",
+        ),
         (["score", "--rows", "{place}/rows.jsonl", "--responses", "{place}/no.jsonl"], "no.jsonl does not exist"),
     ],
 )
@@ -79,12 +161,12 @@ def test_errors_are_one_line(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     out = tmp_path / "out"
-    command = [argument.format(place=place, out=out) for argument in arguments]
-    if command[0] == "generate":
-        command += ["--model", str(place / "student"), "--strategy", "static", "--device", "cpu", "--out", str(out)]
-    if command[0] == "score":
-        command += ["--kind", "math", "--out", str(out)]
-    assert main(command) == 1
+    given = [argument.format(place=place, out=out) for argument in arguments]
+    if given[0] == "generate":
+        given += ["--model", str(place / "student"), "--strategy", "static", "--device", "cpu", "--out", str(out)]
+    if given[0] == "score":
+        given += ["--kind", "math", "--out", str(out)]
+    assert main(given) == 1
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line]
     assert len(lines) == 1
@@ -96,9 +178,9 @@ def test_errors_are_one_line(
 def test_the_installed_command_ends_with_status_1_and_no_traceback(tmp_path: Path) -> None:
     broken = tmp_path / "rows.jsonl"
     broken.write_text(json.dumps({"question": "1+1"}) + '\n{"questi')
-    command = Path(sys.executable).with_name("opdlm")
+    installed = Path(sys.executable).with_name("opdlm")
     paths = ["--rows", broken, "--responses", broken, "--out", tmp_path / "scores.json"]
-    done = subprocess.run([command, "score", "--kind", "math", *paths], capture_output=True, text=True)
+    done = subprocess.run([installed, "score", "--kind", "math", *paths], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {broken}, line 2: not valid JSON")
     assert done.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """Answers of a shard: every row once, the same whatever the shards, and errors that name the row."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from opdlm.data.tiny import rows
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.errors import CheckpointError, DataError, SettingsError
-from opdlm.evaluate.generate import generate_shard
+from opdlm.evaluate.generate import generate_shard, with_progress
 from opdlm.evaluate.journal import Journal
 from opdlm.files import read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_tokenizer
@@ -84,6 +85,34 @@ def test_a_stopped_generation_goes_on_with_the_answers_that_are_missing(
     assert answers(family, questions, out) == whole
     assert asked == [7, 5]
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("torn", [1, 10, 60])
+def test_a_line_that_lacks_its_end_is_dropped_and_written_again(
+    family: Family, questions: Path, tmp_path: Path, torn: int
+) -> None:
+    kept = [Sample(index=k, seed=3, prompt_tokens=1, ids=[1], steps=[1], text="ä", finish="stop") for k in range(3)]
+    out = tmp_path / "out.jsonl"
+    with Journal(stage(), family.student, questions, out) as journal:
+        for one in kept:
+            journal.append(one)
+    journal.path.write_bytes(journal.path.read_bytes()[:-torn])
+    with Journal(stage(), family.student, questions, out) as journal:
+        assert [*journal.samples.values()] == kept[:2]
+        journal.append(kept[2])
+    with Journal(stage(), family.student, questions, out) as journal:
+        assert [*journal.samples.values()] == kept
+
+
+def test_progress_shows_answers_time_left_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers of an earlier start count as done; speeds are those of this one."""
+    answer = Rollout(prompt=[1], ids=[5, 6, 7, 8], steps=[1, 1, 2, 2], tail_ids=[], tail_steps=[], finish="length")
+    given = [(0, answer), (1, answer)]
+    assert [*with_progress(iter(given), "out.jsonl", 5, 8)] == given
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(
+        r"^out\.jsonl: +88%.* 7/8 \[\d\d:\d\d<\d\d:\d\d, .*answer/s, tokens/s=\d+, tokens/forward=2\.00\]", last
+    )
 
 
 def test_answers_of_other_settings_are_not_taken_up(family: Family, questions: Path, tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, dev
 def with_progress(
     answers: Iterator[tuple[int, Rollout]], name: str, done: int, total: int
 ) -> Iterator[tuple[int, Rollout]]:
-    """Pass answers on, and show how many there are, tokens a second and tokens a denoising step."""
+    """Pass answers on, and show how many there are, the time left, tokens a second and tokens a forward.
+
+    A forward is a denoising step that revealed tokens of the answer; speeds are those of this start's answers.
+    """
     began, tokens, steps = time.monotonic(), 0, 0
     with tqdm(initial=done, total=total, desc=name, unit="answer", mininterval=5) as progress:
         for place, rollout in answers:
@@ -55,7 +58,7 @@ def with_progress(
             tokens += len(rollout.ids)
             steps += len(set(rollout.steps))
             speed = tokens / (time.monotonic() - began)
-            progress.set_postfix({"tokens/s": f"{speed:.0f}", "tokens/step": f"{tokens / steps:.2f}"}, refresh=False)
+            progress.set_postfix({"tokens/s": f"{speed:.0f}", "tokens/forward": f"{tokens / steps:.2f}"}, refresh=False)
             progress.update()
 
 
@@ -67,7 +70,7 @@ def shard_requests(stage: GenerateStage, rows: Path, tokenizer: Tokenizer, posit
         if len(prompt) + stage.max_tokens > positions:
             raise DataError(
                 f"{rows}, line {index + 1}: a prompt of {len(prompt)} tokens and max_tokens={stage.max_tokens} exceed "
-                f"the model's {positions} positions"
+                f"the model's {positions} positions; shorten the prompt or lower max_tokens"
             )
         seed = int(np.random.default_rng([stage.seed, index]).integers(2**62))
         requests[index] = Request(prompt, stage.max_tokens, seed)
