@@ -103,10 +103,28 @@ def test_a_configuration_that_is_not_supported_is_named(folder: Path, changes: d
         load_model(folder)
 
 
-def test_a_shape_that_disagrees_is_named(folder: Path) -> None:
-    edit_config(folder, intermediate_size=50)
-    with pytest.raises(CheckpointError, match=r"mlp\..*_proj.weight has shape .*48.*, but config.json asks for .*50"):
-        load_model(folder)
+@pytest.mark.parametrize("shard_size", ["5GB", "40KB"])
+def test_a_tensor_that_disagrees_is_named_with_both_shapes_and_its_file(tmp_path: Path, shard_size: str) -> None:
+    folder = write_teacher(tmp_path / "model", shard_size=shard_size)
+    weights = {
+        name: (file, tensor) for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()
+    }
+    for field, value, name, found, wanted in [
+        ("intermediate_size", 50, "model.layers.0.mlp.gate_proj.weight", [48, 32], [50, 32]),
+        ("vocab_size", 600, "model.embed_tokens.weight", [512, 32], [600, 32]),
+        ("num_key_value_heads", 1, "model.layers.0.self_attn.k_proj.weight", [16, 32], [8, 32]),
+    ]:
+        file, tensor = weights[name]
+        assert list(tensor.shape) == found
+        before = (folder / "config.json").read_text()
+        edit_config(folder, **{field: value})
+        with pytest.raises(CheckpointError) as caught:
+            load_model(folder)
+        (folder / "config.json").write_text(before)
+        assert str(caught.value) == (
+            f"{file}: {name} has shape {found}, but {folder / 'config.json'} asks for {wanted}; "
+            "they are not of the same model: fetch or convert it again"
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Model folders in Hugging Face layout: `config.json`, safetensors (one file or shards with an index), tokenizer."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +97,22 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no weights, a missing shard, or a corrupt file; the message names it.
     """
+    weights: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                weights.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (not a dict)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is truncated or corrupt: {error}") from None
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: those of its index, or the single one.
+
+    Raises:
+        CheckpointError: one of them is missing, or the index names none; the message has the files.
+    """
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
         places = read_json(folder / INDEX_FILE).get("weight_map")
@@ -109,14 +124,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder}: missing weights: {', '.join(missing)} (of {len(names)} files)")
-    weights: dict[str, Tensor] = {}
-    for name in names:
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                weights.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (not a dict)
-        except SafetensorError as error:
-            raise CheckpointError(f"{folder / name} is truncated or corrupt: {error}") from None
-    return weights
+    return [folder / name for name in names]
 
 
 def save_model(folder: Path, model: Qwen3, config: dict[str, Any]) -> None:
@@ -199,5 +207,16 @@ def _check_shapes(folder: Path, model: Qwen3, weights: dict[str, Tensor]) -> Non
         raise CheckpointError(f"{folder}: {len(unknown)} tensors are not Qwen3's, the first is {unknown[0]}")
     for name, shape in expected.items():
         if tuple(weights[name].shape) != shape:
-            found = json.dumps(list(weights[name].shape))
-            raise CheckpointError(f"{folder}: {name} has shape {found}, but config.json asks for {json.dumps(shape)}")
+            raise CheckpointError(
+                f"{_holder(folder, name)}: {name} has shape {list(weights[name].shape)}, but {folder / 'config.json'} "
+                f"asks for {list(shape)}; they are not of the same model: fetch or convert it again"
+            )
+
+
+def _holder(folder: Path, name: str) -> Path:
+    """The file that a tensor, known to be there, was read from: the last one that has it, as in `read_weights`."""
+    for path in reversed(_weight_files(folder)):
+        with safe_open(path, framework="pt") as file:
+            if name in file.keys():  # noqa: SIM118 (not a dict)
+                break
+    return path
