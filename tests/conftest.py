@@ -14,7 +14,7 @@ hypothesis.settings.load_profile("untimed")
 VOCABULARY, MASK_TOKEN, END_TOKEN = 40, 39, 38
 
 
-def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True) -> Qwen3:
+def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True, head_dim: int = 8) -> Qwen3:
     """A random Qwen3 of two layers in fp32; large weights, so that its distributions are far from uniform."""
     shape = Shape(
         model_type="a2d-qwen3" if block_size else "qwen3",
@@ -24,7 +24,7 @@ def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True) -> 
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=8,
+        head_dim=head_dim,
         max_position_embeddings=256,
         tie_word_embeddings=tied,
         block_size=block_size,

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,10 +12,11 @@ from opdlm.config.decoding import DecodingSettings
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request
 from opdlm.distill.loop import train
+from opdlm.distill.trainer import Trainer
 from opdlm.model.attention import SegmentAttention
 from opdlm.model.checkpoint import read_weights
 from opdlm.model.qwen3 import Qwen3
-from tests.conftest import END_TOKEN, VOCABULARY
+from tests.conftest import END_TOKEN, VOCABULARY, make_model
 from tests.family import make_family, small_stage
 from tests.test_engine import prompt
 
@@ -24,26 +26,63 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        DecodingSettings(strategy="static"),
-        DecodingSettings(strategy="dynamic", threshold=0.4, temperature=1.0),
-        DecodingSettings(strategy="sequential", tokens_per_step=2),
-    ],
-    ids=lambda how: how.strategy,
-)
-def test_decoding_on_the_device_gives_the_cpus_answers(student: Qwen3, how: DecodingSettings) -> None:
-    requests = [Request(prompt(length), 12 + length, seed=length) for length in range(1, 12)]
-    on_device = Engine(copy.deepcopy(student).cuda(), [END_TOKEN], slots=4).generate(requests, how)
-    assert on_device == Engine(student, [END_TOKEN], slots=4).generate(requests, how)
+HOWS = [
+    DecodingSettings(strategy="static"),
+    DecodingSettings(strategy="static", temperature=0.8, top_k=5, top_p=0.9),
+    DecodingSettings(strategy="dynamic", threshold=0.4, temperature=1.0),
+    DecodingSettings(strategy="sequential", tokens_per_step=2),
+    DecodingSettings(strategy="autoregressive", temperature=1.0),
+]
+KERNEL, REFERENCE = 32, 8
+"""Head sizes that our attention kernel takes, and that it leaves to PyTorch's."""
 
 
-def test_autoregressive_decoding_on_the_device_gives_the_cpus_answers(teacher: Qwen3) -> None:
-    requests = [Request(prompt(length), 20, seed=length) for length in range(1, 9)]
-    how = DecodingSettings(strategy="autoregressive", temperature=1.0)
-    on_device = Engine(copy.deepcopy(teacher).cuda(), [END_TOKEN]).generate(requests, how)
-    assert on_device == Engine(teacher, [END_TOKEN]).generate(requests, how)
+def model_for(how: DecodingSettings, head_dim: int = KERNEL) -> Qwen3:
+    return make_model(block_size=None if how.strategy == "autoregressive" else 4, head_dim=head_dim)
+
+
+def requests() -> list[Request]:
+    return [Request(prompt(1 + 7 * place % 60), 12 + 5 * place, seed=place) for place in range(12)]
+
+
+@pytest.mark.parametrize("head_dim", [KERNEL, REFERENCE])
+@pytest.mark.parametrize("how", HOWS, ids=lambda how: f"{how.strategy}-{how.temperature}")
+def test_decoding_on_the_device_gives_the_cpus_answers(how: DecodingSettings, head_dim: int) -> None:
+    on_cpu = Engine(model_for(how, head_dim), [END_TOKEN], slots=4).generate(requests(), how)
+    on_device = Engine(model_for(how, head_dim).cuda(), [END_TOKEN], slots=4).generate(requests(), how)
+    assert on_device == on_cpu
+
+
+@pytest.mark.parametrize("how", HOWS, ids=lambda how: f"{how.strategy}-{how.temperature}")
+def test_graphs_pages_and_batches_change_nothing(how: DecodingSettings) -> None:
+    model = model_for(how).cuda()
+    expected = [Engine(model, [END_TOKEN], slots=1).generate([request], how)[0] for request in requests()]
+    assert Engine(model, [END_TOKEN]).generate(requests(), how) == expected
+    assert Engine(model, [END_TOKEN], graphs=False).generate(requests(), how) == expected
+    assert Engine(model, [END_TOKEN], page_size=256).generate(requests(), how) == expected, "one page a sequence"
+    tight = Engine(model, [END_TOKEN], slots=5, page_size=16, cache_tokens=160)
+    assert tight.generate(requests(), how) == expected, "sequences are stopped and taken up again"
+
+
+def test_watching_every_step_changes_nothing() -> None:
+    engine, steps = Engine(model_for(HOWS[0]).cuda(), [END_TOKEN]), []
+    watched = dict(engine.stream(requests(), HOWS[0], watch=lambda slots: steps.append(slots.count)))
+    assert [watched[index] for index in range(12)] == engine.generate(requests(), HOWS[0])
+    assert len(steps) >= max(max(answer.steps) for answer in watched.values())
+
+
+def test_memory_does_not_grow_when_rollouts_and_training_alternate(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    trainer = Trainer(small_stage(), family.teacher, family.student, family.prompts, "cuda")
+    rng = np.random.default_rng(0)
+    allocated, reserved = [], []
+    for number in range(200):
+        answers = trainer.write_answers(1 + number % 8)
+        allocated.append(torch.cuda.memory_allocated())
+        reserved.append(torch.cuda.memory_reserved())
+        trainer.update(answers, trainer.read_by_teacher(answers), list(range(len(answers))), 0, rng)
+    assert max(allocated[100:]) <= max(allocated[20:100])
+    assert max(reserved[100:]) <= max(reserved[20:100])
 
 
 @torch.no_grad()

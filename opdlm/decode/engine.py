@@ -1,54 +1,78 @@
 """The rollout engine: block-diffusion decoding of many requests at once, with a key/value cache.
 
-Each sequence in flight has its current block at `start`. A step forwards, for every sequence, the tokens whose clean
-keys and values are not yet cached (the block just finished, if any) together with the current block, draws a token for
-every masked position, and reveals those that the strategy accepts. A finished block is therefore committed by the
-forward that starts the next one. Autoregressive decoding is the same loop with blocks of one token and logits shifted
-by one: the query is the token before the position to fill.
+Each sequence in flight has its current block. A step forwards, for every sequence, the tokens whose clean keys and
+values are not yet cached (the block just finished, if any) together with the current block, draws a token for every
+masked position, and reveals those that the strategy accepts. A finished block is therefore committed by the forward
+that starts the next one. Autoregressive decoding is the same loop with blocks of one token and logits shifted by one:
+the query is the token before the position to fill.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
 
-from opdlm.blocks import covered
 from opdlm.config.decoding import DecodingSettings
-from opdlm.decode.cache import Cache, CachedAttention
+from opdlm.decode.batch import Plan
+from opdlm.decode.cache import kernel_fits
+from opdlm.decode.flight import Flight
 from opdlm.decode.request import Request, Rollout
-from opdlm.decode.sampling import draw, uniform
+from opdlm.decode.scheduler import waiting_line
 from opdlm.decode.slots import Slots
-from opdlm.decode.strategy import make_strategy
+from opdlm.decode.strategy import RemaskingStrategy, make_strategy
 from opdlm.errors import DataError, SettingsError
 from opdlm.model.qwen3 import Qwen3
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
     """Decodes requests with a model.
 
+    Between two calls it holds nothing but the weights, which are the model's own.
+
     Args:
-        model: the weights; the trainer's own module may be passed, nothing is copied.
+        model: the weights; the trainer's own module may be passed. On a CUDA device its projections are moved so that
+            they lie side by side; they stay the module's parameters.
         stop_ids: tokens that end an answer.
         slots: sequences in flight at once.
+        page_size: tokens a page of the cache; default 64 on a CUDA device, else 16.
+        cache_tokens: tokens the cache may hold; default what the sequences need, or the device has.
+        graphs: replay steps as CUDA graphs; default wherever that is possible.
     """
 
-    def __init__(self, model: Qwen3, stop_ids: list[int], slots: int = 128) -> None:
+    def __init__(
+        self,
+        model: Qwen3,
+        stop_ids: Sequence[int],
+        slots: int = 128,
+        *,
+        page_size: int | None = None,
+        cache_tokens: int | None = None,
+        graphs: bool | None = None,
+    ) -> None:
+        cuda = model.device.type == "cuda"
         self.model = model
-        self.stop_ids = torch.tensor(stop_ids, device=model.device)
-        self.slots = slots
+        self.stop_ids = torch.tensor(list(stop_ids), dtype=torch.int64, device=model.device)
+        self.slots, self.cache_tokens = slots, cache_tokens
+        self.page_size = page_size or (64 if cuda else 16)
+        self.graphs = kernel_fits(model.device, model.shape.head_dim) if graphs is None else graphs
 
-    def generate(self, requests: Sequence[Request], decoding: DecodingSettings) -> list[Rollout]:
+    def generate(
+        self, requests: Sequence[Request], decoding: DecodingSettings, strategy: RemaskingStrategy | None = None
+    ) -> list[Rollout]:
         """Answer every request; the result is in the order of the requests.
 
         Args:
             requests: what to answer.
             decoding: strategy, temperature and filters.
+            strategy: takes the place of the one that `decoding` names.
 
         Raises:
-            SettingsError: the strategy does not fit the model.
+            SettingsError: the strategy does not fit the model, or the cache is too small for one request.
             DataError: a prompt is empty, holds the mask token, or is too long for the model.
         """
-        answers = dict(self.stream(requests, decoding))
+        answers = dict(self.stream(requests, decoding, strategy))
         return [answers[index] for index in range(len(requests))]
 
     @torch.inference_mode()
@@ -56,13 +80,17 @@ class Engine:
         self,
         requests: Sequence[Request],
         decoding: DecodingSettings,
+        strategy: RemaskingStrategy | None = None,
         watch: Callable[[Slots], None] | None = None,
     ) -> Iterator[tuple[int, Rollout]]:
         """Yield (index of the request, answer) as answers are finished.
 
+        When the device runs out of memory, half as many sequences go on where they were.
+
         Args:
             requests: what to answer.
             decoding: strategy, temperature and filters.
+            strategy: takes the place of the one that `decoding` names.
             watch: shown the sequences in flight after every step.
 
         Raises:
@@ -70,55 +98,40 @@ class Engine:
         """
         block_size, shift = self._geometry(decoding)
         self._check(requests)
-        if not requests:
-            return
-        capacity = max(covered(len(r.prompt) + r.max_tokens, block_size) for r in requests)
-        slots = Slots(min(self.slots, len(requests)), capacity, block_size, self._filler(), self.model.device)
-        cache = Cache(self.model.shape, slots.count, capacity, like=self.model.lm_head.weight)
-        waiting = list(enumerate(requests))[::-1]
-        while waiting or slots.occupied:
-            admitted = [slots.admit(*waiting.pop()) for _ in range(min(len(waiting), len(slots.free)))]
-            if admitted:
-                self._prefill(slots, cache, torch.tensor(admitted, device=self.model.device), shift)
-            self._step(slots, cache, decoding, shift)
-            if watch is not None:
-                watch(slots)
-            yield from slots.collect(self.stop_ids)
+        waiting, slots = waiting_line(requests), min(self.slots, len(requests))
+        forward = self._forward()
+        while waiting:
+            plan = Plan(
+                decoding=decoding,
+                strategy=strategy or make_strategy(decoding),
+                block_size=block_size,
+                shift=shift,
+                slots=slots,
+                page_size=self.page_size,
+                cache_tokens=self.cache_tokens,
+                graphs=self.graphs,
+            )
+            flight = Flight(self.model, forward, self.stop_ids, plan, waiting, watch)
+            try:
+                yield from flight.run()
+            except torch.OutOfMemoryError:
+                if slots == 1:
+                    raise
+                flight.land()
+                slots //= 2
+                log.warning("out of memory with %d sequences in flight; going on with %d", 2 * slots, slots)
+            finally:
+                del flight
+                if self.model.device.type == "cuda":
+                    torch.cuda.empty_cache()
 
-    def _step(self, slots: Slots, cache: Cache, decoding: DecodingSettings, shift: int) -> None:
-        """One forward over all sequences in flight, and the tokens it reveals."""
-        active = slots.active()
-        start = slots.start[active]
-        hidden = self._forward(slots, cache, active, start + slots.block_size - shift)
-        slots.cached[active] = start
-        block = start[:, None] + torch.arange(slots.block_size, device=start.device)
-        masked = slots.masked(active, block)
-        rows = hidden.view(len(active), slots.block_size, -1)[masked]
-        step = slots.step[active] + 1
-        uniforms = uniform(slots.seed[active][:, None], block, step[:, None])[masked]
-        drawn, certainty = draw(self.model.logits(rows), decoding, uniforms, self.model.shape.mask_token_id)
-        tokens = torch.zeros_like(block).masked_scatter(masked, drawn)
-        confidence = torch.zeros(block.shape, device=block.device).masked_scatter(masked, certainty)
-        accepted = make_strategy(decoding).accept(confidence, masked)
-        slots.reveal(active, block, tokens, accepted, step)
+    def _forward(self) -> Callable[..., torch.Tensor]:
+        """The forward pass for the model's device."""
+        if self.model.device.type != "cuda":
+            return self.model
+        from opdlm.model.fused import FusedForward
 
-    def _prefill(self, slots: Slots, cache: Cache, new: Tensor, shift: int) -> None:
-        """Cache the whole blocks of new prompts; an autoregressive prompt keeps its last token for the first step."""
-        end = slots.start[new] - shift
-        new, end = new[end > 0], end[end > 0]
-        if len(new):
-            self._forward(slots, cache, new, end)
-            slots.cached[new] = end
-
-    def _forward(self, slots: Slots, cache: Cache, rows: Tensor, end: Tensor) -> Tensor:
-        """Hidden states of the last `block_size` tokens before `end` of each sequence, `[sequences * block, hidden]`.
-
-        The tokens forwarded are those from `cached` to `end`.
-        """
-        attend = CachedAttention(cache, rows, slots.cached[rows], end, slots.block_size)
-        hidden = self.model(slots.tokens[attend.token_slots, attend.positions], attend.positions, attend)
-        wanted = attend.positions >= (end - slots.block_size).repeat_interleave(end - slots.cached[rows])
-        return hidden[wanted]
+        return FusedForward(self.model)
 
     def _geometry(self, decoding: DecodingSettings) -> tuple[int, int]:
         """Block size, and by how much logits are shifted."""
@@ -129,11 +142,6 @@ class Engine:
         if self.model.shape.block_size is None or self.model.shape.mask_token_id is None:
             raise SettingsError(f"strategy '{decoding.strategy}' needs a block-diffusion model: convert it first")
         return self.model.shape.block_size, 0
-
-    def _filler(self) -> int:
-        """What stands at positions that hold no token yet."""
-        mask = self.model.shape.mask_token_id
-        return mask if mask is not None else -1
 
     def _check(self, requests: Sequence[Request]) -> None:
         limit, mask = self.model.shape.max_position_embeddings, self.model.shape.mask_token_id

@@ -4,10 +4,38 @@ A draw depends on the request's seed, the position and the denoising step only, 
 that an answer does not change with the batch it is decoded in.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from opdlm.config.decoding import DecodingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What the draws of some rows depend on beside the logits: the request's seed, the position, the denoising step.
+
+    Each int64 `[rows]`.
+    """
+
+    seeds: Tensor
+    positions: Tensor
+    steps: Tensor
+
+
+def draw_tokens(
+    logits: Tensor, settings: DecodingSettings, draws: Draws, forbidden: int | None
+) -> tuple[Tensor, Tensor]:
+    """Draw one token per row, with its confidence: `draw` with the uniform numbers of `draws`.
+
+    Without filters a CUDA device does it in one pass over the logits.
+    """
+    if logits.is_cuda and settings.top_k == 0 and settings.top_p == 1:
+        from opdlm.decode.kernels import sampling
+
+        return sampling.draw(logits, settings.temperature, draws, forbidden)
+    return draw(logits, settings, uniform(draws.seeds, draws.positions, draws.steps), forbidden)
 
 
 def draw(logits: Tensor, settings: DecodingSettings, uniforms: Tensor, forbidden: int | None) -> tuple[Tensor, Tensor]:
@@ -24,7 +52,7 @@ def draw(logits: Tensor, settings: DecodingSettings, uniforms: Tensor, forbidden
     """
     scores = logits.float()
     if forbidden is not None:
-        scores = scores.index_fill(-1, torch.tensor([forbidden], device=scores.device), -torch.inf)
+        scores = scores.masked_fill(torch.arange(scores.shape[-1], device=scores.device) == forbidden, -torch.inf)
     if settings.temperature == 0:
         tokens = scores.argmax(dim=-1)
     else:

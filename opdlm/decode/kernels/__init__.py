@@ -1,0 +1,1 @@
+"""Triton kernels of the rollout engine; imported on a CUDA device only."""

@@ -1,0 +1,228 @@
+"""Triton kernels against brute force in fp64. They run on a CUDA device, or anywhere in Triton's interpreter
+(`TRITON_INTERPRET=1`)."""
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed")
+if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+    pytest.skip("no CUDA device and no interpreter", allow_module_level=True)
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from opdlm.blocks import block_end
+from opdlm.decode.cache import Tokens
+from opdlm.decode.kernels import attention, sampling, steps
+from opdlm.decode.request import Request
+from opdlm.decode.sampling import Draws, uniform
+from opdlm.decode.scheduler import waiting_line
+from opdlm.decode.slots import Sizes, Slots, Step
+from opdlm.model import kernels
+from opdlm.model.attention import causal
+from opdlm.model.fused import FusedForward, side_by_side
+from opdlm.model.qwen3 import rotary_table, rotate
+from opdlm.model.shape import Shape
+from tests.conftest import VOCABULARY, assert_close, make_model
+from tests.test_engine import prompt
+
+pytestmark = pytest.mark.gpu
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = [torch.float32, torch.bfloat16] if torch.cuda.is_available() else [torch.float32]
+"""The interpreter does not multiply bf16 matrices."""
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    """The relative error of a whole tensor is that of its type's rounding."""
+    bound = 1e-5 if actual.dtype == torch.float32 else 1e-2
+    actual, expected = actual.double().cpu(), expected.double().cpu()
+    assert float((actual - expected).norm() / expected.norm()) < bound
+
+
+def rotated(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """Norm and rotary positions of `x [tokens, heads, dim]`, as the plain layers compute them."""
+    normalised = weight * F.rms_norm(x.float(), x.shape[-1:], eps=1e-6).to(x.dtype)
+    return rotate(normalised, rotary_table(positions, shape, x.dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("splits", [None, 1, 4], ids=["prefill", "decode", "decode in parts"])
+@pytest.mark.parametrize(("heads", "kv_heads", "block_size"), [(4, 2, 4), (8, 2, 1), (2, 2, 8)])
+def test_paged_attention_equals_brute_force(
+    dtype: torch.dtype, splits: int | None, heads: int, kv_heads: int, block_size: int
+) -> None:
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    dim, page_size, capacity, queries = 32, 16, 96, 2 * block_size
+    shape = make_model(head_dim=dim).shape
+    # (position of the first token, tokens): around page borders, one block, two blocks, nothing, a long one
+    places = [(0, block_size), (16 - block_size, 2 * block_size), (0, 0), (80, 2 * block_size)]
+    slots, pages = len(places), len(places) * capacity // page_size
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(size, device=DEVICE, generator=generator).to(dtype)
+
+    entries = random(2, pages, kv_heads, page_size, dim)
+    table = torch.randperm(pages, device=DEVICE, generator=generator).view(slots, -1).int()
+    counts = torch.tensor([count for _, count in places], device=DEVICE)
+    position = torch.tensor([begin for begin, _ in places], device=DEVICE)
+    tiles = torch.arange(slots, device=DEVICE), counts.cumsum(0) - counts, counts, position
+    token_slots = torch.arange(slots, device=DEVICE).repeat_interleave(counts)
+    positions = torch.cat([torch.arange(b, b + c, device=DEVICE) for b, c in places])
+    total = len(positions)
+    qkv = random(total, heads + 2 * kv_heads, dim)
+    raw_query, raw_key, value = qkv.split([heads, kv_heads, kv_heads], dim=1)
+    weights = random(2, dim)
+    query, key = (rotated(x, w, positions, shape) for x, w in zip((raw_query, raw_key), weights, strict=True))
+    if splits is None:
+        attention.write(entries, table, token_slots, positions, key, value)
+        out = attention.attend(entries, table, tiles, query, block_size, queries)
+    else:
+        tables = [x[:, 0, : dim // 2].contiguous() for x in rotary_table(torch.arange(96, device=DEVICE), shape, dtype)]
+        rotation = kernels.Rotation(*weights, *tables, positions, 1e-6)
+        arrivals = torch.zeros(slots * kv_heads, dtype=torch.int32, device=DEVICE)
+        raw = (raw_query, raw_key, value)
+        out = attention.decode(entries, table, tiles, raw, rotation, block_size, queries, splits, arrivals)
+        assert not arrivals.any()
+    cache = entries[:, table.long()].permute(0, 1, 2, 4, 3, 5).flatten(2, 3).double()  # [2, slots, capacity, kv, dim]
+    for token in range(total):
+        slot, place = int(token_slots[token]), int(positions[token])
+        close(cache[0, slot, place].to(dtype), key[token])
+        close(cache[1, slot, place].to(dtype), value[token])
+        seen = block_end(place, block_size)
+        for head in range(heads):
+            keys, values = cache[:, slot, :seen, head // (heads // kv_heads)]
+            weights_ = (keys @ query[token, head].double() / dim**0.5).softmax(0)
+            close(out[token, head], weights_ @ values)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_norms_and_gate_equal_the_plain_operations(dtype: torch.dtype) -> None:
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    x, delta = torch.randn(2, 5, 48, device=DEVICE, generator=generator).to(dtype)
+    weight = torch.randn(48, device=DEVICE, generator=generator).to(dtype)
+    stream = x.clone()
+    close(kernels.add_norm(stream, delta, weight, 1e-6), weight * F.rms_norm((x + delta).float(), (48,), eps=1e-6))
+    close(stream, x + delta)
+    close(kernels.add_norm(x.clone(), None, weight, 1e-6), weight * F.rms_norm(x.float(), (48,), eps=1e-6))
+    both = torch.randn(3, 2 * 2500, device=DEVICE, generator=generator).to(dtype)
+    close(kernels.silu_product(both), F.silu(both[:, :2500]) * both[:, 2500:])
+
+
+@torch.no_grad()
+def test_the_fused_forward_equals_the_plain_one() -> None:
+    model = make_model(head_dim=16).to(DEVICE)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    ids = torch.randint(VOCABULARY, (21,), generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    positions = torch.cat([torch.arange(9), torch.arange(12)]).to(DEVICE)
+    attend = causal([9, 12])
+    plain = model(ids, positions, attend)
+    fused = FusedForward(model)
+    assert_close(fused(ids, positions, attend), plain)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    model.model.layers[1].self_attn.k_proj.weight.mul_(1.5)
+    assert_close(fused(ids, positions, attend), model(ids, positions, attend))
+    assert_close(FusedForward(model)(ids, positions, attend), fused(ids, positions, attend))
+
+
+def test_projections_are_moved_once() -> None:
+    attention_ = make_model().model.layers[0].self_attn
+    linears = [attention_.q_proj, attention_.k_proj, attention_.v_proj]
+    fused = side_by_side(linears)
+    assert fused.data_ptr() == linears[0].weight.data_ptr() == side_by_side(linears).data_ptr()
+    assert torch.equal(fused, torch.cat([linear.weight for linear in linears]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("vocabulary", [40, 9000])
+def test_draws_are_the_inverse_of_the_distribution_function(
+    dtype: torch.dtype, temperature: float, vocabulary: int
+) -> None:
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    logits = (torch.randn(64, vocabulary, device=DEVICE, generator=generator) * 3).to(dtype)
+    seeds = torch.randint(2**62, (64,), device=DEVICE, generator=generator)
+    positions, steps = torch.randint(5000, (2, 64), device=DEVICE, generator=generator)
+    uniforms = uniform(seeds, positions, steps)
+    forbidden = 7
+    tokens, confidence = sampling.draw(logits, temperature, Draws(seeds, positions, steps), forbidden)
+    assert not (tokens == forbidden).any()
+    scores = logits.double()
+    scores[:, forbidden] = -torch.inf
+    close(confidence, scores.softmax(-1).gather(-1, tokens[:, None]).squeeze(-1))
+    upper = (scores / temperature).softmax(-1).cumsum(-1).gather(-1, tokens[:, None]).squeeze(-1)
+    lower = upper - (scores / temperature).softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
+    assert (lower - 1e-5 <= uniforms).all()
+    assert (uniforms <= upper + 1e-5).all()
+
+
+def test_greedy_draws_take_the_first_of_the_best() -> None:
+    logits = torch.zeros(3, 9000, device=DEVICE)
+    logits[0, 5000] = logits[0, 8000] = 2
+    logits[1, 7] = 9
+    nothing = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+    tokens, confidence = sampling.draw(logits, 0.0, Draws(nothing, nothing, nothing), forbidden=7)
+    assert tokens.tolist() == [5000, 0, 0]
+    expected = torch.tensor([2.0, 0, 0]).exp() / torch.tensor([2 * torch.e**2 + 8997, 8999, 8999])
+    close(confidence, expected)
+
+
+@settings(max_examples=30)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=7),
+    shift=st.sampled_from([0, 1]),
+    starts=st.integers(1, 7),
+    row_room=st.integers(4, 20),
+    data=st.data(),
+)
+def test_a_step_is_kept_the_books_of_as_in_plain_tensor_code(
+    lengths: list[tuple[int, int]], shift: int, starts: int, row_room: int, data: st.DataObject
+) -> None:
+    """The kernels and the methods of `Slots`, fed with the same tokens, go through the same states to the end."""
+    block_size = 1 if shift else 4
+    candidates = list(waiting_line([Request(prompt(length), limit, seed=2**40 + length) for length, limit in lengths]))
+    for slot, candidate in enumerate(candidates):
+        candidate.slot, candidate.start = slot, len(candidate.request.prompt) // block_size * block_size
+    stop_ids = torch.tensor([3, 5])
+    plain = Slots(7, 24, block_size, shift, VOCABULARY - 1, stop_ids)
+    fast = Slots(7, 24, block_size, shift, VOCABULARY - 1, stop_ids.to(DEVICE))
+    plain.admit(candidates)
+    fast.admit(candidates)
+    chosen = torch.arange(8)
+    sizes = Sizes(tokens=(8 + starts) * block_size, rows=row_room, starts=starts)
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    for _ in range(200):
+        expected, step = plain.plan(chosen, sizes), steps.plan(fast, chosen.to(DEVICE), sizes)
+        assert differences(step, expected) == []
+        chance = torch.rand(expected.masked.shape, generator=generator) < 0.5
+        accepted = expected.masked & (chance | (expected.masked.cumsum(dim=-1) == 1))
+        drawn = torch.randint(VOCABULARY - 1, expected.masked.shape, generator=generator)
+        plain.reveal(expected, drawn, accepted)
+        steps.reveal(fast, step, drawn.to(DEVICE), accepted.to(DEVICE))
+        assert differences(fast, plain) == []
+        if plain.finished.all():
+            return
+    raise AssertionError("nobody may wait for ever")
+
+
+def differences(actual: object, expected: object, real: torch.Tensor | None = None) -> list[str]:
+    """Names of the tensors that differ; what stands at padding (not `real`) and the end of an unfinished answer may."""
+    found = []
+    for name in [*getattr(expected, "__slots__", ()), *getattr(expected, "__dict__", ())]:
+        value, other = getattr(expected, name), getattr(actual, name)
+        if isinstance(value, Draws | Tokens):
+            found += differences(other, value, expected.sources < expected.masked.numel())
+        elif isinstance(value, torch.Tensor):
+            other, kept = other.cpu(), torch.ones_like(value, dtype=torch.bool)
+            if isinstance(expected, Draws):
+                kept = real
+            elif isinstance(expected, Step) and name == "rows":
+                kept = expected.sources < expected.masked.numel()
+            elif isinstance(expected, Slots) and name in ("end", "stopped"):
+                kept = expected.finished & (torch.arange(expected.count + 1) < expected.count)
+            if not torch.equal(other[kept], value[kept]):
+                found.append(name)
+    return found
