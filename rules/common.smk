@@ -54,3 +54,4 @@ wildcard_constraints:
     table=one_of(plan.settings.tables),
     sweep=one_of(named(plan.settings.figures, kind="sweep")),
     curves=one_of(named(plan.settings.figures, kind="training")),
+    rollout=one_of(named(plan.settings.figures, kind="rollout")),

@@ -2,6 +2,7 @@ localrules:
     table,
     sweep,
     curves,
+    rollout,
 
 
 rule table:
@@ -79,4 +80,28 @@ rule curves:
         code=plan.code("curves.py"),
     shell:
         "python workflow_scripts/curves.py --settings {params.settings:q}"
+        " --out {output.svg:q} > {log:q} 2>&1"
+
+
+rule rollout:
+    input:
+        lambda wildcards: plan.rollout(wildcards.rollout).file,
+    output:
+        svg=report(
+            layout.figure("{rollout}"),
+            caption="captions/rollout.rst",
+            category="Figures",
+            labels={"figure": "{rollout}"},
+        ),
+        png=layout.figure("{rollout}", "png"),
+        csv=layout.figure("{rollout}", "csv"),
+    log:
+        layout.log("rollout", "{rollout}"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        settings=lambda wildcards: canonical_json(plan.rollout(wildcards.rollout)),
+        code=plan.code("rollout.py"),
+    shell:
+        "python workflow_scripts/rollout.py --settings {params.settings:q}"
         " --out {output.svg:q} > {log:q} 2>&1"

@@ -148,6 +148,15 @@ def test_table4_is_a_target_of_its_own(tree: Tree) -> None:
     assert not {"models/teacher/tiny", "models/init/tiny-b4-mean"} & stale
 
 
+def test_the_figure_of_decoding_speed_is_a_target_of_its_own(tree: Tree) -> None:
+    measured = tree.folder / "benchmarks/results/rollout.csv"
+    measured.parent.mkdir(parents=True)
+    measured.touch()
+    figure = {f"figures/rollout.{suffix}" for suffix in ("svg", "png", "csv")}
+    assert tree.stale("results/figures/rollout.svg") == tree.stale("results/figures/rollout.png") == figure
+    assert tree.stale() == set()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

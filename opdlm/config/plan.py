@@ -12,13 +12,14 @@ from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage, ScoreStage
 from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
-from opdlm.config.reporting import CurveFigure, SweepFigure
+from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure
 from opdlm.config.settings import Settings, init_name, init_parts
 from opdlm.config.stages import (
     CellHashes,
     CellSource,
     CurveRun,
     CurveStage,
+    RolloutStage,
     SweepPoint,
     SweepStage,
     TableLine,
@@ -193,6 +194,12 @@ class Plan:
         assert isinstance(chosen, CurveFigure)
         runs = [CurveRun(name=run, folder=self.layout.model(f"run/{run}")) for run in chosen.runs]
         return CurveStage(title=chosen.title, runs=runs)
+
+    def rollout(self, name: str) -> RolloutStage:
+        """What a figure of decoding speed is made of."""
+        chosen = self.settings.figures[name]
+        assert isinstance(chosen, RolloutFigure)
+        return RolloutStage(title=chosen.title, file=chosen.file)
 
     def targets(self) -> list[str]:
         """The final outputs: the tables and figures that `all` names, or every one."""

@@ -41,3 +41,11 @@ class CurveFigure(Strict):
     kind: Literal["training"]
     title: str
     runs: list[Name] = Field(min_length=1)
+
+
+class RolloutFigure(Strict):
+    """Decoding speed of the engine and its floor, as `benchmarks/rollout.py` measured them."""
+
+    kind: Literal["rollout"]
+    title: str
+    file: str = Field(description="the measurements, a CSV file; relative to the repository")

@@ -12,7 +12,7 @@ from opdlm.config.data import PromptSettings
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import BenchmarkSettings
 from opdlm.config.models import ConvertSettings, TeacherSettings
-from opdlm.config.reporting import CurveFigure, SweepFigure, TableSettings
+from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure, TableSettings
 from opdlm.config.training import RunSettings, train_settings
 from opdlm.errors import SettingsError
 
@@ -28,7 +28,7 @@ class Settings(Strict):
     decodings: dict[Name, DecodingSettings]
     benchmarks: dict[Name, BenchmarkSettings]
     tables: dict[Name, TableSettings] = {}
-    figures: dict[Name, Annotated[SweepFigure | CurveFigure, Field(discriminator="kind")]] = {}
+    figures: dict[Name, Annotated[SweepFigure | CurveFigure | RolloutFigure, Field(discriminator="kind")]] = {}
     all: list[str] = Field(
         default=[], description="tables and figures that the target `all` builds; every one if empty"
     )
@@ -99,7 +99,7 @@ def _check_names(settings: Settings) -> None:
         if isinstance(figure, CurveFigure):
             for index, run_name in enumerate(figure.runs):
                 _known(f"figures.{name}.runs.{index}", run_name, settings.runs)
-        else:
+        elif isinstance(figure, SweepFigure):
             _check_model(f"figures.{name}.model", figure.model, settings)
             for index, decoding in enumerate(figure.decodings):
                 _known(f"figures.{name}.decodings.{index}", decoding, settings.decodings)

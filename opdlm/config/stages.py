@@ -69,3 +69,11 @@ class CurveStage(Strict):
 
     title: str
     runs: list[CurveRun]
+
+
+class RolloutStage(Strict):
+    """What a figure of decoding speed is made of."""
+
+    title: str
+    file: str
+    """The measurements, a CSV file."""

@@ -23,11 +23,17 @@ STYLE = {
 }
 
 
-def panels(count: int, width: float = 3.6, height: float = 3.2) -> Figure:
-    """A figure with `count` panels side by side, off screen."""
+def panels(count: int, width: float = 3.6, height: float = 3.2, columns: int | None = None) -> Figure:
+    """A figure with `count` panels of so many inches, side by side or in rows of `columns`, off screen."""
     matplotlib.use("Agg")
+    across = min(count, columns or count)
+    down = -(-count // across)
     with pyplot.rc_context(STYLE):
-        figure, _ = pyplot.subplots(1, count, figsize=(width * count, height), squeeze=False, layout="constrained")
+        figure, _ = pyplot.subplots(
+            down, across, figsize=(width * across, height * down), squeeze=False, layout="constrained"
+        )
+    for surplus in figure.axes[count:]:
+        surplus.remove()
     return figure
 
 
