@@ -34,6 +34,7 @@ class GraphSteps:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
         self.slots: dict[int, Tensor] = {}
+        self.written: dict[int, list[int]] = {}
         self.graphs: dict[tuple[int, Sizes | None], torch.cuda.CUDAGraph] = {}
 
     def run(self, step: TakeStep, slots: Sequence[int], sizes: Sequence[Sizes | None]) -> None:
@@ -41,7 +42,9 @@ class GraphSteps:
         count = len(slots)
         if count not in self.slots:
             self.slots[count] = torch.empty(count, dtype=torch.int64, device=self.device)
-        self.slots[count].copy_(torch.tensor(slots))
+        if self.written.get(count) != slots:
+            self.slots[count].copy_(torch.tensor(slots))
+            self.written[count] = list(slots)
         for size in sizes:
             if (count, size) in self.graphs:
                 self.graphs[count, size].replay()

@@ -17,7 +17,7 @@ CHUNK = 4096
 @triton.jit
 def _scan(
     logits, peaks, sums, tempered, places, vocabulary, forbidden, inverse_temperature,
-    CHUNKS: tl.constexpr, CHUNK: tl.constexpr,
+    CHUNK: tl.constexpr, TEMPERED: tl.constexpr,
 ):  # fmt: skip
     """Largest score of a chunk, its place, and the sums of exponentials at temperature 1 and at the given one."""
     row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -26,11 +26,12 @@ def _scan(
     scores = tl.load(logits + row * vocabulary + token, mask=real, other=-float("inf")).to(tl.float32)
     peak, place = tl.max(scores, 0, return_indices=True)
     anchor = tl.where(peak == -float("inf"), 0.0, peak)
-    at = row * CHUNKS + chunk
+    at = row * tl.num_programs(1) + chunk
     tl.store(peaks + at, peak)
     tl.store(places + at, chunk * CHUNK + place)
     tl.store(sums + at, tl.sum(tl.exp(scores - anchor), 0))
-    tl.store(tempered + at, tl.sum(tl.exp((scores - anchor) * inverse_temperature), 0))
+    if TEMPERED:
+        tl.store(tempered + at, tl.sum(tl.exp((scores - anchor) * inverse_temperature), 0))
 
 
 @triton.jit
@@ -55,20 +56,22 @@ def _uniform(seed, position, step):
 @triton.jit
 def _pick(
     logits, peaks, sums, tempered, places, seeds, positions, steps, tokens, confidences,
-    vocabulary, forbidden, inverse_temperature,
+    vocabulary, forbidden, inverse_temperature, used,
     CHUNKS: tl.constexpr, CHUNK: tl.constexpr, GREEDY: tl.constexpr,
 ):  # fmt: skip
     """The drawn token of a row and its probability at temperature 1."""
     row = tl.program_id(0).to(tl.int64)
     chunks = tl.arange(0, CHUNKS)
-    peak = tl.load(peaks + row * CHUNKS + chunks)
+    real = chunks < used
+    peak = tl.load(peaks + row * used + chunks, mask=real, other=-float("inf"))
     top, best = tl.max(peak, 0, return_indices=True)
-    total = tl.sum(tl.load(sums + row * CHUNKS + chunks) * tl.exp(peak - top), 0)
+    total = tl.sum(tl.load(sums + row * used + chunks, mask=real, other=0.0) * tl.exp(peak - top), 0)
     if GREEDY:
-        token = tl.load(places + row * CHUNKS + best)
+        token = tl.load(places + row * used + best)
         score = top
     else:
-        weights = tl.load(tempered + row * CHUNKS + chunks) * tl.exp((peak - top) * inverse_temperature)
+        weights = tl.load(tempered + row * used + chunks, mask=real, other=0.0)
+        weights *= tl.exp((peak - top) * inverse_temperature)
         running = tl.cumsum(weights, 0)
         uniform = _uniform(tl.load(seeds + row), tl.load(positions + row), tl.load(steps + row))
         target = uniform * tl.sum(weights, 0)
@@ -103,20 +106,19 @@ def draw(logits: Tensor, temperature: float, draws: Draws, forbidden: int | None
         tokens `[rows]` and their probabilities `[rows]` at temperature 1.
     """
     rows, vocabulary = logits.shape
-    used = triton.cdiv(vocabulary, CHUNK)
-    chunks = triton.next_power_of_2(used)
-    device = logits.device
-    peaks = torch.full((rows, chunks), -torch.inf, device=device)
-    sums, tempered = torch.zeros(2, rows, chunks, device=device)
-    places = torch.empty(rows, chunks, dtype=torch.int32, device=device)
+    used, device = triton.cdiv(vocabulary, CHUNK), logits.device
+    peaks, sums, tempered = torch.empty(3, rows, used, device=device)
+    places = torch.empty(rows, used, dtype=torch.int32, device=device)
     tokens = torch.empty(rows, dtype=torch.int64, device=device)
     confidences = torch.empty(rows, device=device)
     hidden = -1 if forbidden is None else forbidden
-    inverse = 1.0 / temperature if temperature > 0 else 1.0
-    _scan[(rows, used)](logits, peaks, sums, tempered, places, vocabulary, hidden, inverse, chunks, CHUNK, num_warps=8)
+    inverse, is_tempered = 1 / (temperature or 1.0), temperature not in (0, 1)
+    _scan[(rows, used)](
+        logits, peaks, sums, tempered, places, vocabulary, hidden, inverse, CHUNK, is_tempered, num_warps=8
+    )
     _pick[(rows,)](
-        logits, peaks, sums, tempered, places, draws.seeds, draws.positions, draws.steps, tokens, confidences,
-        vocabulary, hidden, inverse,
-        chunks, CHUNK, temperature == 0, num_warps=8,
+        logits, peaks, sums, tempered if is_tempered else sums, places, draws.seeds, draws.positions, draws.steps,
+        tokens, confidences, vocabulary, hidden, inverse, used,
+        triton.next_power_of_2(used), CHUNK, temperature == 0, num_warps=8,
     )  # fmt: skip
     return tokens, confidences
