@@ -9,6 +9,7 @@ the query is the token before the position to fill.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -75,7 +76,6 @@ class Engine:
         answers = dict(self.stream(requests, decoding, strategy))
         return [answers[index] for index in range(len(requests))]
 
-    @torch.inference_mode()
     def stream(
         self,
         requests: Sequence[Request],
@@ -96,30 +96,53 @@ class Engine:
         Raises:
             SettingsError, DataError: as `generate`.
         """
+        self.check(requests, decoding)
         block_size, shift = self._geometry(decoding)
-        self._check(requests)
-        waiting, slots = waiting_line(requests), min(self.slots, len(requests))
-        forward = self._forward()
+        plan = Plan(
+            decoding=decoding,
+            strategy=strategy or make_strategy(decoding),
+            block_size=block_size,
+            shift=shift,
+            slots=min(self.slots, len(requests)),
+            page_size=self.page_size,
+            cache_tokens=self.cache_tokens,
+            graphs=self.graphs,
+        )
+        return self._answers(requests, plan, watch)
+
+    def check(self, requests: Sequence[Request], decoding: DecodingSettings) -> None:
+        """Raise what `generate` would raise for these requests, except that the cache is too small."""
+        self._geometry(decoding)
+        limit, mask = self.model.shape.max_position_embeddings, self.model.shape.mask_token_id
+        for index, request in enumerate(requests):
+            if not request.prompt:
+                raise DataError(f"request {index}: the prompt is empty")
+            if request.max_tokens < 1:
+                raise DataError(f"request {index}: max_tokens is {request.max_tokens}; it must be at least 1")
+            if mask in request.prompt:
+                raise DataError(f"request {index}: the prompt holds the mask token ({mask})")
+            if len(request.prompt) + request.max_tokens > limit:
+                raise DataError(
+                    f"request {index}: {len(request.prompt)} prompt tokens and {request.max_tokens} new ones exceed "
+                    f"the model's {limit} positions"
+                )
+
+    @torch.inference_mode()
+    def _answers(
+        self, requests: Sequence[Request], plan: Plan, watch: Callable[[Slots], None] | None
+    ) -> Iterator[tuple[int, Rollout]]:
+        waiting, forward = waiting_line(requests), self._forward()
         while waiting:
-            plan = Plan(
-                decoding=decoding,
-                strategy=strategy or make_strategy(decoding),
-                block_size=block_size,
-                shift=shift,
-                slots=slots,
-                page_size=self.page_size,
-                cache_tokens=self.cache_tokens,
-                graphs=self.graphs,
-            )
             flight = Flight(self.model, forward, self.stop_ids, plan, waiting, watch)
             try:
                 yield from flight.run()
             except torch.OutOfMemoryError:
-                if slots == 1:
+                if plan.slots == 1:
                     raise
                 flight.land()
-                slots //= 2
-                log.warning("out of memory with %d sequences in flight; going on with %d", 2 * slots, slots)
+                fewer = plan.slots // 2
+                log.warning("out of memory with %d sequences in flight; going on with %d", plan.slots, fewer)
+                plan = replace(plan, slots=fewer)
             finally:
                 del flight
                 if self.model.device.type == "cuda":
@@ -142,18 +165,3 @@ class Engine:
         if self.model.shape.block_size is None or self.model.shape.mask_token_id is None:
             raise SettingsError(f"strategy '{decoding.strategy}' needs a block-diffusion model: convert it first")
         return self.model.shape.block_size, 0
-
-    def _check(self, requests: Sequence[Request]) -> None:
-        limit, mask = self.model.shape.max_position_embeddings, self.model.shape.mask_token_id
-        for index, request in enumerate(requests):
-            if not request.prompt:
-                raise DataError(f"request {index}: the prompt is empty")
-            if request.max_tokens < 1:
-                raise DataError(f"request {index}: max_tokens is {request.max_tokens}; it must be at least 1")
-            if mask in request.prompt:
-                raise DataError(f"request {index}: the prompt holds the mask token ({mask})")
-            if len(request.prompt) + request.max_tokens > limit:
-                raise DataError(
-                    f"request {index}: {len(request.prompt)} prompt tokens and {request.max_tokens} new ones exceed "
-                    f"the model's {limit} positions"
-                )

@@ -36,6 +36,7 @@ def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, dev
     requests = shard_requests(stage, rows, tokenizer, load_shape(model).max_position_embeddings)
     network = load_model(model, torch.float32 if device == "cpu" else torch.bfloat16, device)
     engine = Engine(network, stop_ids(tokenizer))
+    engine.check(list(requests.values()), stage.decoding)
     with Journal(stage, model, rows, out) as journal:
         waiting = [index for index in requests if index not in journal.samples]
         answers = engine.stream([requests[index] for index in waiting], stage.decoding)
