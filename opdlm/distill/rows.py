@@ -1,8 +1,8 @@
 """Packed training rows: `[clean sequence | noised answer blocks]` of several answers, end to end, without padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from opdlm.distill.states import BoolArray, IntArray, StateSampler, reveal_steps
 from opdlm.model.attention import SegmentAttention
 
 EndOfAnswer = Literal["exclude", "include", "fill"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +117,22 @@ def packs(
     Each answer's loss is the mean over its own positions, and the batch's loss the mean over its answers (spec 4.6),
     however the batch is cut.
     """
-    group: list[Answer] = []
-    tokens = 0
-    for answer in answers:
-        if group and tokens + len(answer.row.ids) > budget:
-            yield _pack(group, len(answers), block_size, end_token, device)
-            group, tokens = [], 0
-        group.append(answer)
-        tokens += len(answer.row.ids)
-    if group:
+    for group in grouped(answers, lambda answer: len(answer.row.ids), budget):
         yield _pack(group, len(answers), block_size, end_token, device)
+
+
+def grouped(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[T]]:
+    """Cut a sequence into groups of at most `budget` tokens in all; a longer item goes alone."""
+    group: list[T] = []
+    tokens = 0
+    for item in items:
+        if group and tokens + length(item) > budget:
+            yield group
+            group, tokens = [], 0
+        group.append(item)
+        tokens += length(item)
+    if group:
+        yield group
 
 
 def _pack(group: list[Answer], batch: int, block_size: int, end_token: int, device: torch.device) -> Pack:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.distill.divergence import chunked_loss, divergence, negative_log_likelihood
 from opdlm.distill.prompts import load_prompts, order
-from opdlm.distill.rows import Answer, Pack, packs, training_row
+from opdlm.distill.rows import Answer, Pack, grouped, packs, training_row
 from opdlm.distill.schedules import max_tokens, ramp, warmup_cosine
 from opdlm.distill.states import close_block, random_state, realised_state
 from opdlm.errors import CheckpointError, TrainingError
@@ -109,19 +110,21 @@ class Trainer:
 
     @torch.no_grad()
     def read_by_teacher(self, answers: list[Rollout]) -> Reading:
-        """One causal pass of the teacher over prompts and answers.
+        """One causal pass of the teacher over prompts and answers, packed like training rows.
 
         The target of an answer's token is the distribution after the token before it (spec 4.4), so the states kept are
         those of the last prompt token and of all answer tokens but the last.
         """
-        hidden, starts, total = [], [], 0
-        for answer in answers:
-            ids = torch.tensor([*answer.prompt, *answer.ids[:-1]], device=self.teacher.device)
-            positions = torch.arange(len(ids), device=ids.device)
-            hidden.append(self.teacher(ids, positions, causal([len(ids)]))[len(answer.prompt) - 1 :])
-            starts.append(total)
-            total += len(answer.ids)
-        return Reading(torch.cat(hidden), starts)
+        rows = [[*answer.prompt, *answer.ids[:-1]] for answer in answers]
+        hidden = []
+        for group in grouped(rows, len, self.settings.micro_batch_tokens):
+            lengths = [len(row) for row in group]
+            ids = torch.tensor([token for row in group for token in row], device=self.teacher.device)
+            positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+            hidden += self.teacher(ids, positions, causal(lengths)).split(lengths)
+        kept = [states[len(answer.prompt) - 1 :] for states, answer in zip(hidden, answers, strict=True)]
+        ends = list(accumulate(len(states) for states in kept))
+        return Reading(torch.cat(kept), [0, *ends[:-1]])
 
     def update(
         self, answers: list[Rollout], reading: Reading, batch: list[int], update: int, rng: np.random.Generator
