@@ -13,7 +13,8 @@ from statistics import median
 
 import torch
 from floors import SHAPES
-from rollout import WAYS, make_requests, random_model, random_prompts, variant
+from models import make_requests, random_model, random_prompts, variant
+from ways import WAYS
 
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request
@@ -28,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     model = random_model(SHAPES[given.shape], torch.device("cuda"))
     way = WAYS["static"]
-    engine = Engine(variant(model, way), stop_ids=[], slots=SEQUENCES)
+    engine = Engine(variant(model, way.block), stop_ids=[], slots=SEQUENCES)
     prompts = random_prompts(model.shape, SEQUENCES, PROMPT)
     requests = [*make_requests(prompts[1:], LENGTH), Request(prompts[0], 1)]
     asleep = torch.cuda.memory_allocated()
