@@ -35,7 +35,9 @@ def write_teacher(
     config = qwen3_config(architecture, tokenizer)
     del config["rope_theta"], config["rope_parameters"]
     config |= {"tie_word_embeddings": tied, "torch_dtype": str(dtype).removeprefix("torch."), **rope}
-    model = Qwen3(read_shape(config, where="test"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the modules' own initialisation draws from the global generator
+        model = Qwen3(read_shape(config, where="test"))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,9 +1,13 @@
 """Decoding against a plain re-computation of every forward, and the promises of each strategy."""
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from opdlm.blocks import block_start, clean_mask
 from opdlm.config.decoding import DecodingSettings
@@ -12,7 +16,7 @@ from opdlm.decode.request import NEVER, Request, Rollout
 from opdlm.errors import DataError, SettingsError
 from opdlm.model.attention import SegmentAttention, causal
 from opdlm.model.qwen3 import Qwen3
-from tests.conftest import END_TOKEN, MASK_TOKEN, make_model
+from tests.conftest import END_TOKEN, MASK_TOKEN, VOCABULARY, make_model
 
 GREEDY = DecodingSettings(strategy="static")
 SAMPLED = DecodingSettings(strategy="static", temperature=1.0)
@@ -27,40 +31,90 @@ def decode(model: Qwen3, requests: list[Request], how: DecodingSettings, slots: 
     return Engine(model, [END_TOKEN], slots).generate(requests, how)
 
 
+class Recomputed:
+    """Logits of a block from one forward over the whole sequence: no cache, nothing to commit."""
+
+    def __init__(self, model: Qwen3) -> None:
+        self.model = model
+
+    def commit(self, tokens: list[int]) -> None:
+        """Whole blocks of clean tokens."""
+
+    def logits(self, tokens: list[int]) -> torch.Tensor:
+        """Of the last block of `tokens`."""
+        positions = torch.arange(len(tokens))
+        attend = SegmentAttention([len(tokens)], [clean_mask(positions, positions, 4)])
+        return self.model.logits(self.model(torch.tensor(tokens), positions, attend)[-4:])
+
+
+class Unfused:
+    """The published scheme (spec 2.5): forwards over the current block, whose keys and values are dropped, and one more
+    over the finished block, which keeps them.
+
+    Attributes:
+        forwards: how many there were.
+    """
+
+    def __init__(self, model: Qwen3) -> None:
+        self.model, self.forwards, self.length = model, 0, 0
+        kept = torch.empty(0, model.shape.num_key_value_heads, model.shape.head_dim)
+        self.kept = [(kept, kept)] * model.shape.num_hidden_layers
+
+    def commit(self, tokens: list[int]) -> None:
+        if len(tokens) > self.length:
+            self._forward(tokens, keep=True)
+            self.length = len(tokens)
+
+    def logits(self, tokens: list[int]) -> torch.Tensor:
+        return self.model.logits(self._forward(tokens, keep=False))
+
+    def _forward(self, tokens: list[int], keep: bool) -> torch.Tensor:
+        """Hidden states of the tokens that are not kept yet."""
+        seen = [[key // 4 <= query // 4 for key in range(len(tokens))] for query in range(self.length, len(tokens))]
+
+        def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            both = [torch.cat(pair) for pair in zip(self.kept[layer], (key, value), strict=True)]
+            if keep:
+                self.kept[layer] = both[0], both[1]
+            keys, values = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in both)
+            scores = torch.einsum("qhd,khd->hqk", query, keys) / query.shape[-1] ** 0.5
+            weights = scores.masked_fill(~torch.tensor(seen), -torch.inf).softmax(dim=-1)
+            return torch.einsum("hqk,khd->qhd", weights, values)
+
+        self.forwards += 1
+        return self.model(torch.tensor(tokens[self.length :]), torch.arange(self.length, len(tokens)), attend)
+
+
 @torch.no_grad()
-def plain_greedy(model: Qwen3, start: list[int], limit: int, how: DecodingSettings) -> tuple[list[int], list[int]]:
-    """Block decoding without cache, batch or vector code: one full forward a step. Returns ids and reveal steps."""
-    block_size, ids, step = 4, list(start), 0
-    steps: dict[int, int] = {}
+def plain_greedy(
+    reader: Recomputed | Unfused, start: list[int], limit: int, how: DecodingSettings, end_token: int = END_TOKEN
+) -> tuple[list[int], list[int]]:
+    """Greedy decoding, one sequence, in blocks of four, without vector code. Returns ids and reveal steps."""
+    tokens, step, steps = list(start), 0, dict[int, int]()
+    begin = block_start(len(start), 4)
+    reader.commit(tokens[:begin])
     while True:
-        begin = block_start(len(ids), block_size) if step == 0 else len(ids)
-        tokens = ids + [MASK_TOKEN] * (begin + block_size - len(ids))
+        tokens += [MASK_TOKEN] * (begin + 4 - len(tokens))
         while True:
-            positions = torch.arange(len(tokens))
-            attend = SegmentAttention([len(tokens)], [clean_mask(positions, positions, block_size)])
-            logits = model.logits(model(torch.tensor(tokens), positions, attend))
+            logits = reader.logits(tokens)
             logits[:, MASK_TOKEN] = -torch.inf
-            best = logits.softmax(-1).max(-1)
-            masked = [p for p in range(begin, begin + block_size) if p >= len(start) and p not in steps]
+            certainty, best = (part.tolist() for part in logits.softmax(-1).max(-1))
+            masked = [p for p in range(begin, begin + 4) if p >= len(start) and p not in steps]
             step += 1
-            by_confidence = sorted(masked, key=lambda p: (-best.values[p].item(), p))
-            if how.strategy == "sequential":
-                chosen = masked[: how.tokens_per_step]
-            else:
-                chosen = by_confidence[: how.tokens_per_step]
+            order = masked if how.strategy == "sequential" else sorted(masked, key=lambda p: (-certainty[p - begin], p))
+            chosen = set(order[: how.tokens_per_step])
             if how.strategy == "dynamic":
-                chosen = sorted({*chosen, *(p for p in masked if best.values[p].item() > how.threshold)})
+                chosen |= {p for p in masked if certainty[p - begin] > how.threshold}
             for position in chosen:
-                tokens[position] = int(best.indices[position])
-                steps[position] = step
-            revealed = [p for p in range(len(start), begin + block_size) if p in steps]
-            ends = [p + 1 for p in revealed if tokens[p] == END_TOKEN]
+                tokens[position], steps[position] = best[position - begin], step
+            ends = [p + 1 for p in steps if tokens[p] == end_token]
             end = min([*ends, len(start) + limit])
-            if all(p in steps for p in range(len(start), min(end, begin + block_size))):
+            if all(p in steps for p in range(len(start), min(end, begin + 4))):
                 break
-        if end <= begin + block_size:
+        begin += 4
+        reader.commit(tokens)
+        if end <= begin:
             return tokens[len(start) : end], [steps[p] for p in range(len(start), end)]
-        ids = tokens
 
 
 HOWS = [
@@ -71,11 +125,31 @@ HOWS = [
 ]
 
 
+@pytest.mark.parametrize("oracle", [Recomputed, Unfused])
 @pytest.mark.parametrize("how", HOWS, ids=lambda how: f"{how.strategy}-{how.tokens_per_step}")
-@pytest.mark.parametrize("length", range(1, 10))
-def test_greedy_decoding_equals_a_plain_recomputation(student: Qwen3, how: DecodingSettings, length: int) -> None:
-    [rollout] = decode(student, [Request(prompt(length), 18)], how)
-    assert (rollout.ids, rollout.steps) == plain_greedy(student, prompt(length), 18, how)
+def test_greedy_decoding_equals_the_plain_one(
+    student: Qwen3, how: DecodingSettings, oracle: type[Recomputed | Unfused]
+) -> None:
+    """Without a cache, and with one whose blocks are committed by forwards of their own."""
+    for length in [*range(1, 10), 37, 64]:
+        [rollout] = decode(student, [Request(prompt(length), 18)], how)
+        assert (rollout.ids, rollout.steps) == plain_greedy(oracle(student), prompt(length), 18, how)
+
+
+@pytest.mark.parametrize(("length", "prefills", "blocks"), [(8, 1, 10), (2, 0, 10), (11, 1, 10)])
+def test_a_block_of_four_takes_four_forwards_instead_of_five(
+    student: Qwen3, monkeypatch: pytest.MonkeyPatch, length: int, prefills: int, blocks: int
+) -> None:
+    """The finished block rides along with the next one's first denoising step."""
+    unfused, limit = Unfused(student), blocks * 4 - length % 4
+    expected = plain_greedy(unfused, prompt(length), limit, GREEDY, end_token=MASK_TOKEN)
+    assert unfused.forwards == prefills + limit + blocks
+    forwards, original = [], student.forward
+    monkeypatch.setattr(student, "forward", lambda ids, *rest: forwards.append(len(ids)) or original(ids, *rest))
+    [rollout] = Engine(student, [MASK_TOKEN]).generate([Request(prompt(length), limit)], GREEDY)
+    assert (rollout.ids, rollout.steps) == expected
+    first = [4] * (4 - length % 4)
+    assert forwards == [length // 4 * 4] * prefills + first + [8, 4, 4, 4] * (blocks - 1)
 
 
 @pytest.mark.parametrize("how", [GREEDY, SAMPLED, DecodingSettings(strategy="dynamic", threshold=0.4, temperature=1)])
@@ -119,9 +193,30 @@ def test_autoregressive_decoding_equals_a_full_forward_per_token(teacher: Qwen3)
         assert rollout.tail_ids == []
 
 
+def assert_valid(request: Request, rollout: Rollout, block_size: int = 4) -> None:
+    """What holds for a rollout of any strategy."""
+    assert 1 <= len(rollout.ids) == len(rollout.steps) <= request.max_tokens
+    assert END_TOKEN not in rollout.ids[:-1]
+    assert (rollout.finish == "stop") == (rollout.ids[-1] == END_TOKEN)
+    assert rollout.finish == "stop" or len(rollout.ids) == request.max_tokens
+    assert MASK_TOKEN not in rollout.ids
+    assert (len(request.prompt) + len(rollout.ids) + len(rollout.tail_ids)) % block_size == 0
+    assert len(rollout.tail_ids) == len(rollout.tail_steps) < block_size
+    hidden = [step == NEVER for step in rollout.tail_steps]
+    assert hidden == [token == MASK_TOKEN for token in rollout.tail_ids]
+    every = rollout.steps + [step for step in rollout.tail_steps if step != NEVER]
+    assert set(every) == set(range(1, max(every) + 1)), "every step reveals a token"
+    blocks = [(len(request.prompt) + index) // block_size for index in range(len(rollout.steps))]
+    for (block, step), (later_block, later_step) in pairwise(zip(blocks, rollout.steps, strict=True)):
+        assert later_block == block or later_step > step, "a block starts after the one before it is done"
+
+
+small_requests = st.lists(st.tuples(st.integers(1, 11), st.integers(1, 14)), min_size=1, max_size=5)
+
+
 @settings(max_examples=60)
 @given(
-    lengths=st.lists(st.tuples(st.integers(1, 11), st.integers(1, 14)), min_size=1, max_size=5),
+    lengths=small_requests,
     tokens=st.integers(1, 4),
     threshold=st.floats(0.05, 1.0),
     strategy=st.sampled_from(["static", "dynamic", "sequential"]),
@@ -134,23 +229,50 @@ def test_invariants_of_the_reveal_map(
     how = DecodingSettings(strategy=strategy, tokens_per_step=tokens, threshold=threshold, temperature=1.0)
     requests = [Request(prompt(length), limit, seed) for length, limit in lengths]
     for request, rollout in zip(requests, decode(make_model(), requests, how, slots), strict=True):
-        assert 1 <= len(rollout.ids) == len(rollout.steps) <= request.max_tokens
-        assert END_TOKEN not in rollout.ids[:-1]
-        assert (rollout.finish == "stop") == (rollout.ids[-1] == END_TOKEN)
-        assert MASK_TOKEN not in rollout.ids
-        assert (len(request.prompt) + len(rollout.ids) + len(rollout.tail_ids)) % 4 == 0
-        assert len(rollout.tail_ids) == len(rollout.tail_steps) < 4
-        hidden = [step == NEVER for step in rollout.tail_steps]
-        assert hidden == [token == MASK_TOKEN for token in rollout.tail_ids]
-        every = rollout.steps + [step for step in rollout.tail_steps if step != NEVER]
-        assert set(every) == set(range(1, max(every) + 1)), "every step reveals a token"
-        blocks = [(len(request.prompt) + index) // 4 for index in range(len(rollout.steps))]
-        for (block, step), (later_block, later_step) in zip(
-            zip(blocks, rollout.steps, strict=True), list(zip(blocks, rollout.steps, strict=True))[1:], strict=False
-        ):
-            assert later_block == block or later_step > step, "a block starts after the one before it is done"
-        if strategy != "dynamic":
-            assert max(every.count(step) for step in every) <= tokens
+        assert_valid(request, rollout)
+        every = rollout.steps + rollout.tail_steps
+        assert strategy == "dynamic" or max(every.count(step) for step in every if step != NEVER) <= tokens
+
+
+@dataclass
+class Patterns:
+    """Reveals what a list of bit patterns says, in turn; the last masked position where that is nothing."""
+
+    patterns: list[int]
+    calls: int = 0
+
+    def accept(self, confidence: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        assert confidence.shape == masked.shape
+        assert (confidence[masked] > 0).all()
+        pattern = self.patterns[self.calls % len(self.patterns)]
+        self.calls += 1
+        chosen = masked & (pattern >> torch.arange(masked.shape[-1]) & 1).bool()
+        last = masked & (masked.flip(-1).cumsum(-1).flip(-1) == 1)
+        return torch.where(chosen.any(dim=-1, keepdim=True), chosen, last)
+
+
+@settings(max_examples=40)
+@given(
+    lengths=small_requests,
+    patterns=st.lists(st.integers(0, 255), min_size=1, max_size=12),
+    block_size=st.sampled_from([1, 2, 4, 8]),
+    slots=st.integers(1, 4),
+)
+def test_any_strategy_that_reveals_something_gives_valid_rollouts(
+    lengths: list[tuple[int, int]], patterns: list[int], block_size: int, slots: int
+) -> None:
+    requests = [Request(prompt(length), limit, place) for place, (length, limit) in enumerate(lengths)]
+    engine, strategy = Engine(make_model(block_size), [END_TOKEN], slots), Patterns(patterns)
+    for request, rollout in zip(requests, engine.generate(requests, SAMPLED, strategy), strict=True):
+        assert_valid(request, rollout, block_size)
+
+
+def test_a_strategy_of_ones_own_takes_the_place_of_the_named_one(student: Qwen3) -> None:
+    """Here one that reveals from the right, and after the first block the outer pair first."""
+    engine, strategy = Engine(student, [MASK_TOKEN]), Patterns([0, 0, 0, 0, 0b1001, 0b0110])
+    [rollout] = engine.generate([Request(prompt(4), 14)], GREEDY, strategy)
+    assert rollout.steps == [4, 3, 2, 1, 5, 6, 6, 5, 10, 9, 8, 7, 11, 12]
+    assert rollout.tail_steps == [12, 11]
 
 
 def test_an_answer_is_cut_exactly_at_its_limit(student: Qwen3) -> None:
@@ -180,15 +302,27 @@ def test_an_end_token_right_behind_the_limit_does_not_lengthen_the_answer(studen
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request([], 4), "request 0: the prompt is empty"),
-        (Request([1, MASK_TOKEN], 4), "request 0: the prompt holds the mask token"),
-        (Request([1] * 200, 100), "request 0: 200 prompt tokens and 100 new ones exceed the model's 256 positions"),
-        (Request([1], 0), "request 0: max_tokens is 0"),
+        (Request([], 4), "the prompt is empty"),
+        (Request([1, MASK_TOKEN], 4), r"the prompt holds the mask token \(39\)"),
+        (Request([1] * 200, 57), "200 prompt tokens and 57 new ones exceed the model's 256 positions"),
+        (Request([1], 0), "max_tokens is 0; it must be at least 1"),
+        (Request([1, VOCABULARY], 4), r"the prompt holds a token outside the model's vocabulary \(0 to 39\)"),
+        (Request([1, -1], 4), "the prompt holds a token outside the model's vocabulary"),
     ],
 )
 def test_bad_requests_are_refused_before_decoding(student: Qwen3, request_: Request, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        decode(student, [request_], GREEDY)
+    with pytest.raises(DataError, match=f"request 1: .*{message}"):
+        Engine(student, [END_TOKEN]).stream([Request([1], 4), request_], GREEDY)
+
+
+def test_an_answer_may_end_at_the_models_last_position(student: Qwen3) -> None:
+    [rollout] = Engine(student, [MASK_TOKEN]).generate([Request(prompt(200), 56)], DecodingSettings(strategy="dynamic"))
+    assert len(rollout.ids) == 56
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'static', 'dynamic', 'sequential' or 'autoregressive'"):
+        DecodingSettings(strategy="entropy")
 
 
 def test_a_strategy_that_does_not_fit_the_model_is_refused(student: Qwen3, teacher: Qwen3) -> None:

@@ -2,6 +2,7 @@
 (`TRITON_INTERPRET=1`)."""
 
 import os
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from opdlm.blocks import block_end
-from opdlm.decode.cache import Tokens
+from opdlm.blocks import block_end, covered
+from opdlm.config.decoding import DecodingSettings
+from opdlm.decode import flight
+from opdlm.decode.cache import Cache, Tokens, TritonAttention, TritonDecoding
+from opdlm.decode.engine import Engine
 from opdlm.decode.kernels import attention, sampling, steps
 from opdlm.decode.request import Request
 from opdlm.decode.sampling import Draws, uniform
@@ -27,12 +31,13 @@ from opdlm.model.fused import FusedForward, side_by_side
 from opdlm.model.qwen3 import rotary_table, rotate
 from opdlm.model.shape import Shape
 from tests.conftest import VOCABULARY, assert_close, make_model
-from tests.test_engine import prompt
+from tests.test_cache import at, attended
+from tests.test_engine import decode, prompt
+from tests.test_scheduling import AsOnCuda
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.bfloat16] if torch.cuda.is_available() else [torch.float32]
-"""The interpreter does not multiply bf16 matrices."""
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
@@ -48,54 +53,89 @@ def rotated(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor, shap
     return rotate(normalised, rotary_table(positions, shape, x.dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("splits", [None, 1, 4], ids=["prefill", "decode", "decode in parts"])
-@pytest.mark.parametrize(("heads", "kv_heads", "block_size"), [(4, 2, 4), (8, 2, 1), (2, 2, 8)])
-def test_paged_attention_equals_brute_force(
-    dtype: torch.dtype, splits: int | None, heads: int, kv_heads: int, block_size: int
-) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A variant of the attention kernel: `splits` parts of the context, or none for a prefill."""
+
+    splits: int | None
+    heads: int
+    kv_heads: int
+    block_size: int
+    dim: int = 32
+    page_size: int = 16
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        kind = f"{self.splits} parts" if self.splits else "prefill"
+        return f"{kind}-{self.heads}/{self.kv_heads} heads-block {self.block_size}-{self.dtype}"
+
+
+CASES = [
+    Case(None, 4, 2, 4),
+    Case(1, 4, 2, 4),
+    Case(4, 4, 2, 4),
+    Case(None, 8, 2, 1),
+    Case(4, 8, 2, 1),
+    Case(1, 2, 2, 8),
+    Case(2, 2, 1, 16),
+]
+if torch.cuda.is_available():  # The interpreter does not multiply bf16 matrices.
+    CASES += [Case(splits, 4, 2, 4, dim=128, page_size=64, dtype=torch.bfloat16) for splits in (None, 8)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_paged_attention_equals_brute_force(case: Case) -> None:
+    """In a cache that is NaN wherever nobody may look."""
     generator = torch.Generator(DEVICE).manual_seed(0)
-    dim, page_size, capacity, queries = 32, 16, 96, 2 * block_size
-    shape = make_model(head_dim=dim).shape
-    # (position of the first token, tokens): around page borders, one block, two blocks, nothing, a long one
-    places = [(0, block_size), (16 - block_size, 2 * block_size), (0, 0), (80, 2 * block_size)]
-    slots, pages = len(places), len(places) * capacity // page_size
+    heads, kv_heads, dim, page_size = case.heads, case.kv_heads, case.dim, case.page_size
+    shape, per_slot = make_model(head_dim=dim).shape, 8
+    # (position of the first token, tokens): at the start, over a page's border, nothing, a long one
+    places = [(0, case.block_size), (page_size - case.block_size, 2 * case.block_size), (0, 0)]
+    places += [(5 * page_size, 2 * case.block_size)]
+    slots = len(places)
 
     def random(*size: int) -> torch.Tensor:
-        return torch.randn(size, device=DEVICE, generator=generator).to(dtype)
+        return torch.randn(size, device=DEVICE, generator=generator).to(case.dtype)
 
-    entries = random(2, pages, kv_heads, page_size, dim)
-    table = torch.randperm(pages, device=DEVICE, generator=generator).view(slots, -1).int()
+    table = torch.randperm(slots * per_slot, device=DEVICE, generator=generator).view(slots, -1).int()
+    entries = torch.full_like(random(2, slots * per_slot, kv_heads, page_size, dim), torch.nan)
+    for slot, (begin, count) in enumerate(places):
+        # A decoder has its new keys and values in registers, and reads none behind them.
+        read = covered(begin + (0 if case.splits else count), page_size) // page_size
+        entries[:, table[slot, :read].long()] = random(2, read, kv_heads, page_size, dim)
+    before = entries.cpu()
+
     counts = torch.tensor([count for _, count in places], device=DEVICE)
     position = torch.tensor([begin for begin, _ in places], device=DEVICE)
     tiles = torch.arange(slots, device=DEVICE), counts.cumsum(0) - counts, counts, position
     token_slots = torch.arange(slots, device=DEVICE).repeat_interleave(counts)
     positions = torch.cat([torch.arange(b, b + c, device=DEVICE) for b, c in places])
-    total = len(positions)
-    qkv = random(total, heads + 2 * kv_heads, dim)
+    qkv = random(len(positions), heads + 2 * kv_heads, dim)
     raw_query, raw_key, value = qkv.split([heads, kv_heads, kv_heads], dim=1)
     weights = random(2, dim)
     query, key = (rotated(x, w, positions, shape) for x, w in zip((raw_query, raw_key), weights, strict=True))
-    if splits is None:
+    queries = 2 * case.block_size
+    if case.splits is None:
         attention.write(entries, table, token_slots, positions, key, value)
-        out = attention.attend(entries, table, tiles, query, block_size, queries)
+        out = attention.attend(entries, table, tiles, query, case.block_size, queries)
     else:
-        tables = [x[:, 0, : dim // 2].contiguous() for x in rotary_table(torch.arange(96, device=DEVICE), shape, dtype)]
+        every = torch.arange(per_slot * page_size, device=DEVICE)
+        tables = [x[:, 0, : dim // 2].contiguous() for x in rotary_table(every, shape, case.dtype)]
         rotation = kernels.Rotation(*weights, *tables, positions, 1e-6)
         arrivals = torch.zeros(slots * kv_heads, dtype=torch.int32, device=DEVICE)
         raw = (raw_query, raw_key, value)
-        out = attention.decode(entries, table, tiles, raw, rotation, block_size, queries, splits, arrivals)
+        out = attention.decode(entries, table, tiles, raw, rotation, case.block_size, queries, case.splits, arrivals)
         assert not arrivals.any()
-    cache = entries[:, table.long()].permute(0, 1, 2, 4, 3, 5).flatten(2, 3).double()  # [2, slots, capacity, kv, dim]
-    for token in range(total):
-        slot, place = int(token_slots[token]), int(positions[token])
-        close(cache[0, slot, place].to(dtype), key[token])
-        close(cache[1, slot, place].to(dtype), value[token])
-        seen = block_end(place, block_size)
-        for head in range(heads):
-            keys, values = cache[:, slot, :seen, head // (heads // kv_heads)]
-            weights_ = (keys @ query[token, head].double() / dim**0.5).softmax(0)
-            close(out[token, head], weights_ @ values)
+
+    after, table, query, key, value = (x.cpu() for x in (entries, table, query, key, value))
+    written = torch.zeros_like(after, dtype=torch.bool)
+    for token, (slot, place) in enumerate(zip(token_slots.tolist(), positions.tolist(), strict=True)):
+        close(at(after, table, slot, place), torch.stack([key[token], value[token]]))
+        at(written, table, slot, place)[:] = True
+        seen = [at(after, table, slot, other) for other in range(block_end(place, case.block_size))]
+        close(out[token], attended(query[token], *torch.stack(seen, dim=2)))
+    unchanged = torch.where(written, before, after)
+    assert torch.equal(unchanged.nan_to_num(7), before.nan_to_num(7)), "nothing else is written"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -136,9 +176,10 @@ def test_projections_are_moved_once() -> None:
     assert torch.equal(fused, torch.cat([linear.weight for linear in linears]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("temperature", [0.7, 1.0])
-@pytest.mark.parametrize("vocabulary", [40, 9000])
+@pytest.mark.parametrize(
+    ("dtype", "temperature", "vocabulary"),
+    [(torch.float32, 0.7, 40), (torch.float32, 1.0, 9000), (DTYPES[-1], 0.7, 9000)],
+)
 def test_draws_are_the_inverse_of_the_distribution_function(
     dtype: torch.dtype, temperature: float, vocabulary: int
 ) -> None:
@@ -170,7 +211,7 @@ def test_greedy_draws_take_the_first_of_the_best() -> None:
     close(confidence, expected)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=7),
     shift=st.sampled_from([0, 1]),
@@ -226,3 +267,30 @@ def differences(actual: object, expected: object, real: torch.Tensor | None = No
             if not torch.equal(other[kept], value[kept]):
                 found.append(name)
     return found
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the engine itself takes these kernels there: test_gpu.py")
+@pytest.mark.parametrize("block_size", [4, 8, 16])
+def test_decoding_with_all_kernels_gives_the_plain_answers(block_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the engine does on a CUDA device, graphs aside."""
+    how = DecodingSettings(strategy="dynamic", tokens_per_step=block_size // 4, threshold=0.5, temperature=1.0)
+    requests = [Request(prompt(length), block_size, seed=length) for length in (3, 18)]
+    expected = decode(make_model(block_size, head_dim=32), requests, how)
+
+    def draw(logits: torch.Tensor, settings: DecodingSettings, *rest: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return sampling.draw(logits, settings.temperature, *rest)
+
+    def attend(cache: Cache, tokens: Tokens, size: int) -> TritonAttention:
+        # Moving them to a device would do the same.
+        names = "tile_slots", "tile_first", "tile_count", "tile_position"
+        tokens = replace(tokens, **{name: getattr(tokens, name).contiguous() for name in names})
+        return (TritonDecoding if tokens.whole else TritonAttention)(cache, tokens, size)
+
+    monkeypatch.setattr(TritonDecoding, "PROGRAMS", 8)
+    monkeypatch.setattr(Slots, "plan", steps.plan)
+    monkeypatch.setattr(Slots, "reveal", steps.reveal)
+    monkeypatch.setattr(flight, "draw_tokens", draw)
+    monkeypatch.setattr(flight, "cached_attention", attend)
+    monkeypatch.setattr(Engine, "_forward", lambda engine: FusedForward(engine.model))
+    monkeypatch.setattr("opdlm.decode.engine.Flight", AsOnCuda)
+    assert decode(make_model(block_size, head_dim=32), requests, how) == expected

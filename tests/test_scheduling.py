@@ -1,49 +1,87 @@
 """Admission, pages and memory: whatever the lengths and the size of the cache, every request gets its answer."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
+from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opdlm.blocks import block_start, covered
 from opdlm.config.decoding import DecodingSettings
 from opdlm.decode import flight
-from opdlm.decode.batch import bucket
+from opdlm.decode.batch import Plan
 from opdlm.decode.engine import Engine
-from opdlm.decode.request import Request
-from opdlm.decode.scheduler import Scheduler, waiting_line
+from opdlm.decode.request import NEVER, Request, Rollout
+from opdlm.decode.scheduler import Candidate, Scheduler, waiting_line
 from opdlm.decode.slots import Sizes, Slots
+from opdlm.decode.strategy import make_strategy
 from opdlm.errors import SettingsError
 from opdlm.model.qwen3 import Qwen3
-from tests.conftest import END_TOKEN, make_model
+from tests.conftest import END_TOKEN, MASK_TOKEN, make_model
 from tests.test_engine import GREEDY, SAMPLED, decode, prompt
 
 AUTOREGRESSIVE = DecodingSettings(strategy="autoregressive", temperature=1.0)
 requests_of = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60)
+class AsOnCuda(flight.Flight):
+    """What a CUDA device runs: rounds of eight steps of fixed sizes, where not all may start a block at once."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.steps_a_round = self.scheduler.ahead = flight.STEPS_A_ROUND
+
+    def _batch(self) -> tuple[list[int], list[Sizes]]:
+        running, steps = super()._batch()
+        sizes = self.batch.sizes(len(running), len(steps))
+        return running + [self.plan.slots] * (self.batch.count - len(running)), sizes
+
+
+POOL = [Request(prompt(1 + 11 * place % 29, place), 1 + 7 * place % 23, seed=place) for place in range(20)]
+
+
+@cache
+def double_model(block_size: int | None) -> Qwen3:
+    """In fp64: in fp32 one draw in a million falls so near to a border that the order of a sum decides it."""
+    return make_model(block_size).double()
+
+
+@cache
+def alone(place: int, how: DecodingSettings) -> Rollout:
+    """What one of the pool is answered when nobody else is there."""
+    [rollout] = decode(double_model(None if how is AUTOREGRESSIVE else 4), [POOL[place]], how)
+    return rollout
+
+
+@settings(max_examples=50)
 @given(
-    lengths=requests_of,
+    places=st.lists(st.integers(0, len(POOL) - 1), min_size=1, max_size=8),
     slots=st.integers(1, 6),
     page_size=st.sampled_from([4, 8, 16]),
     spare_pages=st.integers(0, 12),
     how=st.sampled_from(
         [GREEDY, SAMPLED, DecodingSettings(strategy="dynamic", threshold=0.4, temperature=1.0), AUTOREGRESSIVE]
     ),
+    kind=st.sampled_from([flight.Flight, AsOnCuda]),
 )
 def test_every_request_gets_the_answer_it_gets_alone(
-    lengths: list[tuple[int, int]], slots: int, page_size: int, spare_pages: int, how: DecodingSettings
+    places: list[int], slots: int, page_size: int, spare_pages: int, how: DecodingSettings, kind: type[flight.Flight]
 ) -> None:
-    # fp64: in fp32 one draw in a million falls so near to a border that the order of a sum decides it.
-    model = make_model(block_size=None if how is AUTOREGRESSIVE else 4).double()
-    requests = [Request(prompt(length, place), limit, place) for place, (length, limit) in enumerate(lengths)]
-    smallest = max(-(-(-(-(length + limit) // 4) * 4) // page_size) for length, limit in lengths)
-    engine = Engine(model, [END_TOKEN], slots, page_size=page_size, cache_tokens=(smallest + spare_pages) * page_size)
-    alone = [decode(model, [request], how)[0] for request in requests]
-    assert engine.generate(requests, how) == alone
+    requests = [POOL[place] for place in places]
+    room = (max(pages_of(request, page_size) for request in requests) + spare_pages) * page_size
+    model = double_model(None if how is AUTOREGRESSIVE else 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("opdlm.decode.engine.Flight", kind)
+        tight = Engine(model, [END_TOKEN], slots, page_size=page_size, cache_tokens=room)
+        assert tight.generate(requests, how) == [alone(place, how) for place in places]
+
+
+def pages_of(request: Request, page_size: int) -> int:
+    """Pages that hold the whole blocks of a prompt and its longest answer."""
+    return -(-covered(len(request.prompt) + request.max_tokens, 4) // page_size)
 
 
 @settings(max_examples=200)
@@ -58,16 +96,23 @@ def test_every_request_gets_the_answer_it_gets_alone(
 def test_no_page_is_used_twice_and_everybody_finishes(
     lengths: list[tuple[int, int]], slots: int, page_size: int, spare_pages: int, ahead: int, data: st.DataObject
 ) -> None:
-    waiting = waiting_line([Request([1] * length, limit) for length, limit in lengths])
-    pages = 1 + spare_pages + max(-(-(-(-c.longest // 4) * 4) // page_size) for c in waiting)
-    scheduler = Scheduler(waiting, slots, pages, page_size, 4, ahead)
+    requests = [Request([1] * length, limit) for length, limit in lengths]
+    pages = 1 + spare_pages + max(pages_of(request, page_size) for request in requests)
+    scheduler = Scheduler(waiting_line(requests), slots, pages, page_size, 4, ahead)
     for _ in range(1000):
         if not scheduler.unfinished:
             break
         oldest = next(iter(scheduler.running.values()), None)
         stopped = scheduler.grow()
         assert oldest not in stopped
-        scheduler.admit()
+        admitted = scheduler.admit()
+        if admitted and len(scheduler.running) > 1:
+            growing = [
+                other
+                for other in scheduler.running.values()
+                if other is not admitted[-1] and len(other.pages) < pages_of(other.request, page_size)
+            ]
+            assert len(scheduler.free_pages) >= len(growing), "nobody is taken up only to be stopped again"
         used = [page for candidate in scheduler.running.values() for page in candidate.pages]
         assert 0 not in used, "the padding page is nobody's"
         assert max(Counter([*used, *scheduler.free_pages]).values()) == 1
@@ -80,6 +125,34 @@ def test_no_page_is_used_twice_and_everybody_finishes(
             if candidate.start + 4 > candidate.longest:
                 scheduler.release(candidate)
     assert not scheduler.unfinished
+
+
+@given(lengths=requests_of, page_size=st.sampled_from([4, 8, 16]), ahead=st.integers(1, 8), data=st.data())
+def test_a_cache_that_holds_everybody_is_used_to_the_last_page(
+    lengths: list[tuple[int, int]], page_size: int, ahead: int, data: st.DataObject
+) -> None:
+    requests = [Request([1] * length, limit) for length, limit in lengths]
+    pages = 1 + sum(pages_of(request, page_size) for request in requests)
+    scheduler = Scheduler(waiting_line(requests), len(requests), pages, page_size, 4, ahead)
+    assert len(scheduler.admit()) == len(requests)
+    while any(candidate.start + 4 < candidate.longest for candidate in scheduler.running.values()):
+        for candidate in scheduler.running.values():
+            furthest = block_start(candidate.longest - 1, 4)
+            candidate.start = min(candidate.start + 4 * data.draw(st.integers(1, ahead)), furthest)
+        assert scheduler.grow() == []
+    assert scheduler.free_pages == []
+
+
+def test_slots_are_taken_up_in_groups() -> None:
+    """A sixteenth at a time, since a short prefill is an inefficient one; at the end of the line whoever is left."""
+    scheduler = Scheduler(waiting_line([Request([1], 4)] * 71), 64, 65, 16, 4, 1)
+    admitted = scheduler.admit()
+    assert len(admitted) == 64
+    taken_up = []
+    for candidate in admitted[:8]:
+        scheduler.release(candidate)
+        taken_up.append(len(scheduler.admit()))
+    assert taken_up == [0, 0, 0, 4, 0, 0, 3, 0]
 
 
 def test_the_longest_answers_are_written_first() -> None:
@@ -109,6 +182,61 @@ def test_a_cache_too_small_for_one_request_is_refused(student: Qwen3) -> None:
     engine = Engine(student, [END_TOKEN], page_size=8, cache_tokens=40)
     with pytest.raises(SettingsError, match="room for 40 tokens; the longest request needs 48"):
         engine.generate([Request(prompt(20), 25)], GREEDY)
+    assert engine.generate([Request(prompt(20), 20)], GREEDY) == decode(student, [Request(prompt(20), 20)], GREEDY)
+
+
+class LandedError(Exception):
+    """Somebody looked at the flight at the step of interest."""
+
+
+def fly(engine: Engine, waiting: deque[Candidate], land_after: int | None = None) -> dict[int, Rollout]:
+    """Answer those in line, or let everybody land after a number of steps; the answers that are finished."""
+    plan, steps = Plan(SAMPLED, make_strategy(SAMPLED), 4, 0, 2, engine.page_size, engine.cache_tokens, False), []
+
+    def watch(_: Slots) -> None:
+        steps.append(1)
+        if len(steps) == land_after:
+            raise LandedError
+
+    answers: dict[int, Rollout] = {}
+    with torch.inference_mode():
+        aloft = flight.Flight(engine.model, engine.model, engine.stop_ids, plan, waiting, watch)
+        try:
+            answers.update(aloft.run())
+        except LandedError:
+            aloft.land()
+    return answers
+
+
+def test_a_sequence_that_lands_comes_back_with_what_it_wrote(student: Qwen3) -> None:
+    """At every step, in the rest of the prompt's block, in the middle of a block and between two."""
+    engine, request = Engine(student, [MASK_TOKEN]), Request(prompt(6), 13, seed=5)
+    [whole] = engine.generate([request], SAMPLED)
+    tokens, steps = [*request.prompt, *whole.ids, *whole.tail_ids], [0] * 6 + whole.steps + whole.tail_steps
+    for step in range(1, max(whole.steps)):
+        waiting = waiting_line([request])
+        assert fly(engine, waiting, land_after=step) == {}
+        [candidate] = waiting
+        draft = candidate.draft
+        assert (draft.step, draft.start) == (step, 4 + (step + 2) // 4 * 4)
+        known = [reveal_step <= step for reveal_step in steps[: draft.start + 4]]
+        assert draft.tokens == [t if k else MASK_TOKEN for t, k in zip(tokens, known, strict=False)]
+        assert draft.reveal_steps == [s if k else NEVER for s, k in zip(steps, known, strict=False)]
+        assert fly(engine, waiting) == {0: whole}
+
+
+def test_whoever_stops_for_another_goes_on_in_the_middle_of_its_block(student: Qwen3) -> None:
+    """Both start with three of eight pages. When the first needs a fifth, the second is in its second block."""
+    engine = Engine(student, [MASK_TOKEN], page_size=4, cache_tokens=32)
+    requests = [Request(prompt(6), 14, seed=1), Request(prompt(5), 13, seed=2)]
+    waiting = waiting_line(requests)
+    [_, second] = waiting
+    answers = fly(engine, waiting)
+    assert (second.draft.start, second.draft.step) == (8, 6)
+    assert second.draft.reveal_steps[:5] == [0] * 5
+    assert sorted(second.draft.reveal_steps[5:8]) == [1, 2, 3]
+    assert sorted(second.draft.reveal_steps[8:]) == [4, 5, 6, NEVER]
+    assert [answers[0], answers[1]] == [Engine(student, [MASK_TOKEN]).generate([one], SAMPLED)[0] for one in requests]
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
@@ -141,47 +269,3 @@ def test_out_of_memory_with_one_sequence_is_an_error(student: Qwen3, monkeypatch
     monkeypatch.setattr(student, "forward", forward)
     with pytest.raises(torch.OutOfMemoryError):
         decode(student, [Request(prompt(5), 4)], GREEDY, slots=1)
-
-
-@given(count=st.integers(1, 600))
-def test_a_bucket_holds_its_count_and_wastes_less_than_a_third(count: int) -> None:
-    assert count <= bucket(count) < max(count * 1.5, count + 1)
-
-
-@settings(max_examples=60)
-@given(
-    lengths=st.lists(st.tuples(st.integers(1, 11), st.integers(1, 14)), min_size=1, max_size=6),
-    starts=st.integers(1, 6),
-    padding=st.integers(0, 3),
-)
-def test_steps_of_fixed_size_give_the_same_answers(lengths: list[tuple[int, int]], starts: int, padding: int) -> None:
-    """What a CUDA device runs: padded to a size, and only some may start a block in the same step."""
-    model = make_model().double()
-    requests = [Request(prompt(length, place), limit, place) for place, (length, limit) in enumerate(lengths)]
-    expected = decode(model, requests, SAMPLED)
-
-    def batch(self: flight.Flight) -> tuple[list[int], list[Sizes]]:
-        running = [*sorted(self.scheduler.running), *[self.plan.slots] * padding]
-        room = 4 * max(starts, 2)
-        return running, [Sizes(4 * (len(running) + starts), room, starts), Sizes(4 * len(running), room, 0)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flight.Flight, "_batch", batch)
-        assert decode(model, requests, SAMPLED) == expected
-
-
-def test_starts_spread_evenly() -> None:
-    """Sequences that begin together soon start their blocks in turn, a quarter of them in every step."""
-    slots = Slots(8, 64, 4, 0, 39, torch.empty(0, dtype=torch.int64))
-    candidates = list(waiting_line([Request([1] * 4, 40) for _ in range(8)]))
-    for slot, candidate in enumerate(candidates):
-        candidate.slot, candidate.start = slot, 4
-    slots.admit(candidates)
-    sizes = Sizes(tokens=40, rows=20, starts=2)
-    served = []
-    for _ in range(20):
-        step = slots.plan(torch.arange(8), sizes)
-        accepted = step.masked & (step.masked.cumsum(dim=-1) == 1)
-        slots.reveal(step, torch.zeros_like(step.block), accepted)
-        served.append(int(step.served.sum()))
-    assert served == [2, 4, 6] + [8] * 17

@@ -60,9 +60,10 @@ class Batch:
         return [cycle[step % len(cycle)] for step in range(self.taken - steps, self.taken)]
 
     def learn(self, steps: int, blocks: int) -> None:
-        """Take note of the steps of all sequences in a round, and of the blocks they finished.
+        """Take note of the steps that sequences took part in during a round, and of the blocks they finished.
 
-        The pace is looked at again each time the number of steps has doubled.
+        Steps that a sequence waited do not count, or the room there was would look like all that is needed. The pace
+        is looked at again each time the number of steps has doubled.
         """
         self.steps, self.blocks = self.steps + steps, self.blocks + blocks
         if self.steps >= self.next_look:

@@ -119,6 +119,11 @@ class Engine:
                 raise DataError(f"request {index}: the prompt is empty")
             if request.max_tokens < 1:
                 raise DataError(f"request {index}: max_tokens is {request.max_tokens}; it must be at least 1")
+            if not 0 <= min(request.prompt) <= max(request.prompt) < self.model.shape.vocab_size:
+                raise DataError(
+                    f"request {index}: the prompt holds a token outside the model's vocabulary "
+                    f"(0 to {self.model.shape.vocab_size - 1})"
+                )
             if mask in request.prompt:
                 raise DataError(f"request {index}: the prompt holds the mask token ({mask})")
             if len(request.prompt) + request.max_tokens > limit:

@@ -106,7 +106,7 @@ class Flight:
             self.steps.run(self._step, slots, sizes)
             if self.watch is not None:
                 self.watch(self.slots)
-            yield from self._collect(len(sizes))
+            yield from self._collect()
 
     def land(self) -> None:
         """Send everybody in flight back to the line, with what they have written."""
@@ -193,16 +193,17 @@ class Flight:
         accepted = self.plan.strategy.accept(confidence, step.masked)
         self.slots.reveal(step, tokens, accepted)
 
-    def _collect(self, steps_taken: int) -> Iterator[tuple[int, Rollout]]:
+    def _collect(self) -> Iterator[tuple[int, Rollout]]:
         """Hear how far everybody is, and yield the answers that are finished."""
         report = self.slots.report()
-        done, blocks = [], 0
+        done, blocks, steps_taken = [], 0, 0
         for slot, candidate in self.scheduler.running.items():
+            steps_taken += report.step[slot] - candidate.step
             blocks += (report.start[slot] - candidate.start) // self.plan.block_size + report.finished[slot]
-            candidate.start = report.start[slot]
+            candidate.start, candidate.step = report.start[slot], report.step[slot]
             if report.finished[slot]:
                 done.append(candidate)
-        self.batch.learn(steps_taken * len(self.scheduler.running), blocks)
+        self.batch.learn(steps_taken, blocks)
         if not done:
             return
         slots = [candidate.slot for candidate in done]

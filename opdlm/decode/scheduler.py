@@ -34,7 +34,7 @@ class Candidate:
         index: place among the caller's requests.
         request: what to answer.
         draft: what it wrote before it was stopped, if it was.
-        start: first position of its current block, as last heard from the device.
+        start, step: first position of its current block and denoising steps done, as last heard from the device.
         slot: its slot while in flight.
         pages: its pages, in order.
         safe: while its block starts no later than here, it needs no more of them.
@@ -47,6 +47,7 @@ class Candidate:
     slot: int = -1
     pages: list[int] = field(default_factory=list)
     safe: int = -1
+    step: int = 0
 
     @property
     def longest(self) -> int:
@@ -112,7 +113,8 @@ class Scheduler:
         while self.waiting and self.free_slots:
             candidate = self.waiting[0]
             prompt = block_start(len(candidate.request.prompt), self.block_size)
-            candidate.start = candidate.draft.start if candidate.draft else prompt
+            draft = candidate.draft
+            candidate.start, candidate.step = (draft.start, draft.step) if draft else (prompt, 0)
             # A page for each of those that will need more, so that nobody is taken up only to be stopped again.
             growing = sum(len(other.pages) < self._pages(other.longest) for other in self.running.values())
             if self.running and len(self.free_pages) - self._needed(candidate) < growing:

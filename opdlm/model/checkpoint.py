@@ -86,7 +86,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     load_config(folder)
     try:
-        return AutoTokenizer.from_pretrained(str(folder))
+        # An exported folder brings code for other programs; without the argument we would be asked whether to run it.
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_one_line(error)}") from None
 

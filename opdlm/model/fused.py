@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from opdlm.blocks import covered
 from opdlm.model import kernels
 from opdlm.model.qwen3 import Attend, Layer, Qwen3, rotary_table
 
@@ -30,7 +31,9 @@ class FusedForward:
     def __init__(self, model: Qwen3) -> None:
         self.model, self.shape = model, model.shape
         self.layers = [_FusedLayer(layer) for layer in model.model.layers]  # type: ignore[arg-type]
-        positions = torch.arange(self.shape.max_position_embeddings, device=model.device)
+        # The last block may reach beyond the last position.
+        reach = covered(self.shape.max_position_embeddings, self.shape.block_size or 1)
+        positions = torch.arange(reach, device=model.device)
         half = self.shape.head_dim // 2
         cos, sin = rotary_table(positions, self.shape, model.lm_head.weight.dtype)
         self.rotary = cos[:, 0, :half].contiguous(), sin[:, 0, :half].contiguous()
