@@ -1,6 +1,7 @@
 # The checkpoints of a training are no output of the rule, because Snakemake deletes the outputs
 # of a failed job. Their folder has a new name whenever anything that the weights depend on
 # changes, so that a run never goes on from another one's checkpoints.
+# `exec`: a shell would die of the SIGTERM that training saves on, and Snakemake would not wait.
 rule train:
     input:
         teacher=lambda wildcards: layout.model(
@@ -25,7 +26,7 @@ rule train:
         code=plan.code("train.py"),
         state=lambda wildcards: plan.run_state(wildcards.run),
     shell:
-        "python workflow_scripts/train.py --settings {params.settings:q}"
+        "exec python workflow_scripts/train.py --settings {params.settings:q}"
         " --teacher {input.teacher:q} --student {input.student:q}"
         " --prompts {input.prompts:q} --state {params.state:q}"
         " --threads {threads} --out {output:q} >> {log:q} 2>&1"

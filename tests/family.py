@@ -46,6 +46,7 @@ def small_stage(**changes: object) -> TrainStage:
         "batch_size": 2,
         "max_tokens": {"start": 4, "end": 12, "steps": 4, "shape": "linear"},
         "optimiser": {"lr": 1e-3, "warmup_rollouts": 1},
+        "precision": "fp32",
         "save_every": 2,
     }
     train = TrainSettings.model_validate(merged(base, dict(changes)))

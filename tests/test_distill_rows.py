@@ -47,7 +47,7 @@ def test_packed_logits_of_a_recorded_state_are_the_engines(student: Qwen3, lengt
         row = training_row(
             rollout, BLOCK, MASK_TOKEN, lambda s, a, r, step=step: s >= step, "fill", np.random.default_rng(0)
         )
-        pack = next(packs([Answer(row, rollout.ids, 0)], 10**6, BLOCK, END_TOKEN, torch.device("cpu")))
+        pack = next(packs([Answer(row, rollout.ids, 0)], 1, 10**6, BLOCK, END_TOKEN, torch.device("cpu")))
         hidden = student(pack.ids, pack.positions, pack.attend)
         block = next(index for index, values in enumerate(steps) if step in values)
         clean = len(row.ids) - steps.size
@@ -141,7 +141,7 @@ def test_weights_are_means_per_answer_and_over_the_batch_however_it_is_packed() 
     rng = np.random.default_rng(0)
     rows = [Answer(training_row(ANSWER, BLOCK, MASK_TOKEN, random_state, "fill", rng), ANSWER.ids, 0) for _ in range(5)]
     for budget in (1, 40, 1000):
-        parts = list(packs(rows, budget, BLOCK, END_TOKEN, torch.device("cpu")))
+        parts = list(packs(rows, len(rows), budget, BLOCK, END_TOKEN, torch.device("cpu")))
         assert sum(len(pack.ids) for pack in parts) == sum(len(answer.row.ids) for answer in rows), "no padding"
         weights = torch.cat([pack.weights for pack in parts])
         expected = [1 / len(a.row.loss_places) / 5 for a in rows for _ in a.row.loss_places]
@@ -152,7 +152,7 @@ def test_weights_are_means_per_answer_and_over_the_batch_however_it_is_packed() 
 @torch.no_grad()
 def test_the_target_of_a_token_is_the_teachers_distribution_after_the_token_before_it(teacher: Qwen3) -> None:
     row = training_row(ANSWER, BLOCK, MASK_TOKEN, lambda s, a, r: s > 0, "include", np.random.default_rng(0))
-    pack = next(packs([Answer(row, ANSWER.ids, 100)], 1000, BLOCK, END_TOKEN, torch.device("cpu")))
+    pack = next(packs([Answer(row, ANSWER.ids, 100)], 1, 1000, BLOCK, END_TOKEN, torch.device("cpu")))
     sequence = [*ANSWER.prompt, *ANSWER.ids]
     for place, teacher_row, token in zip(pack.places, pack.teacher_rows, pack.tokens, strict=True):
         position = int(pack.positions[place])

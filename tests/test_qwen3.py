@@ -65,3 +65,29 @@ def test_packed_segments_do_not_see_each_other(student: Qwen3) -> None:
         together = student(torch.cat(ids), torch.cat(positions), SegmentAttention(lengths, masks))
         alone = [student(i, p, SegmentAttention([len(i)], [m])) for i, p, m in zip(ids, positions, masks, strict=True)]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-6, rtol=1e-5)
+
+
+def test_recomputed_layers_save_memory_and_change_no_gradient(student: Qwen3) -> None:
+    ids, positions, attend = torch.arange(25) % VOCABULARY, torch.arange(25), causal([25])
+
+    def gradients(recomputed: int) -> tuple[list[torch.Tensor], int]:
+        """Gradients of all weights, and how many numbers the forward pass kept for them."""
+        student.recomputed, kept = recomputed, 0
+        student.zero_grad()
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            total = student(ids, positions, attend).square().sum()
+        forward = kept
+        total.backward()
+        return [parameter.grad.clone() for parameter in student.parameters() if parameter.grad is not None], forward
+
+    plain, most = gradients(0)
+    for recomputed, less in [(1, most), (2, 0.4 * most)]:
+        again, kept = gradients(recomputed)
+        assert all(map(torch.equal, plain, again))
+        assert kept < less

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from opdlm.decode.request import Rollout
 from opdlm.distill.rows import grouped
-from opdlm.distill.trainer import Trainer
+from opdlm.distill.trainer import Reading, Trainer
 from opdlm.model.attention import causal
 from tests.conftest import assert_close
 from tests.family import make_family, small_stage
@@ -28,14 +29,28 @@ def test_groups_keep_the_order_and_the_budget(lengths: list[int], budget: int) -
 @pytest.mark.parametrize("budget", [1, 40, 10_000])
 def test_the_teachers_states_are_those_of_each_answer_alone(tmp_path: Path, budget: int) -> None:
     family = make_family(tmp_path)
-    stage = small_stage(micro_batch_tokens=budget)
-    trainer = Trainer(stage, family.teacher, family.student, family.prompts, "cpu")
+    trainer = Trainer(small_stage(), family.teacher, family.student, family.prompts, "cpu")
     answers = [Rollout([5, 6, 7][:place], [9 + place] * (3 + 4 * place), [], [], [], "length") for place in (1, 2, 3)]
-    reading = trainer.read_by_teacher(answers)
-    for answer, start in zip(answers, reading.starts, strict=True):
+    reading = Reading(trainer.teacher, answers, budget)
+    hidden, starts = reading.of(list(range(len(answers))))
+    for answer, start in zip(answers, starts, strict=True):
         ids = torch.tensor([*answer.prompt, *answer.ids])
         with torch.no_grad():
             alone = trainer.teacher(ids, torch.arange(len(ids)), causal([len(ids)]))
         expected = alone[len(answer.prompt) - 1 : -1]
-        assert_close(reading.hidden[start : start + len(answer.ids)], expected)
-    assert len(reading.hidden) == sum(len(answer.ids) for answer in answers)
+        assert_close(hidden[start : start + len(answer.ids)], expected)
+    assert len(hidden) == sum(len(answer.ids) for answer in answers)
+
+
+def test_an_update_in_bf16_is_nearly_that_in_fp32(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    losses, norms = {}, {}
+    answers = None
+    for precision in ("fp32", "bf16"):
+        stage = small_stage(precision=precision, batch_size=4)
+        trainer = Trainer(stage, family.teacher, family.student, family.prompts, "cpu")
+        answers = answers or trainer.write_answers(4)
+        reading, rng = trainer.read_by_teacher(answers), np.random.default_rng(0)
+        losses[precision], norms[precision] = trainer.update(answers, reading, [0, 1, 2, 3], 5, rng)
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
+    assert norms["bf16"] == pytest.approx(norms["fp32"], rel=0.05)

@@ -65,6 +65,9 @@ class TrainSettings(Strict):
         description="loss at the end-of-answer token: none; the teacher's; or also end tokens after it in its block",
     )
     optimiser: OptimiserSettings = OptimiserSettings()
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16", description="of weights and activations; sums, losses and the optimiser are always in fp32"
+    )
     seed: int = 10086
     save_every: int = Field(default=10, gt=0, description="rollouts between checkpoints")
 

@@ -1,8 +1,13 @@
-"""Training state on disk: exact resume after a kill at any moment, and a lock against a second trainer."""
+"""Training state on disk: exact resume after a kill at any moment, and a lock against a second trainer.
+
+A checkpoint is a folder with the student in Hugging Face layout, the optimiser, the counters, and a hash of each file.
+"""
 
 import fcntl
+import json
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,49 +15,99 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from opdlm.errors import TrainingError
-from opdlm.files import new_folder, read_json, sha256, write_json
+from opdlm.decode.request import Rollout
+from opdlm.errors import CheckpointError, DataError, TrainingError
+from opdlm.files import new_folder, read_json, sha256, write_json, write_text
+from opdlm.model.checkpoint import load_model
+
+log = logging.getLogger(__name__)
 
 KEPT = 2
-"""Checkpoints that stay; a torn newest one is skipped for the one before."""
+"""Checkpoints that stay; a damaged newest one is skipped for the one before."""
+STUDENT, TRAINING, PROGRESS, HASHES = "student", "training.pt", "progress.json", "sha256.json"
 
 
 class Progress(BaseModel):
-    """Where training stands. Data order and random numbers are functions of the seed and these counters."""
+    """Where training stands. The order of the data and the schedules are functions of the settings and these counters.
+
+    Inside a rollout its answers are part of it: the weights that wrote them have changed since.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     rollouts: int = 0
+    """Rollouts that are finished."""
     updates: int = 0
     loss_tokens: int = 0
     metrics_bytes: int = 0
     """Length of the metrics file at this point; what a killed run wrote beyond it is cut off."""
+    answers: list[Rollout] = []
+    """Of the rollout that has begun; none between two rollouts."""
+    generator: Mapping[str, Any] = {}
+    """State, after the last update, of the generator that draws the states of an epoch."""
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint; later ones come later in the alphabet."""
+        begun = self.rollouts + (1 if self.answers else 0)
+        return f"rollout-{begun:06d}-update-{self.updates:06d}"
 
 
-def save(state: Path, progress: Progress, tensors: dict[str, Any]) -> None:
-    """Write a checkpoint atomically and remove the oldest ones.
+def save(state: Path, progress: Progress, tensors: dict[str, Any], write_student: Callable[[Path], None]) -> None:
+    """Write a checkpoint atomically and remove all but the last ones. One that is there and intact is left as it is.
 
     Args:
         state: folder of the run's training state.
         progress: counters.
-        tensors: what `torch.save` takes: state dictionaries of student and optimiser.
+        tensors: the trainer's `state_dict`.
+        write_student: writes the student, as a model folder, into the folder given to it.
     """
-    with new_folder(state / f"rollout-{progress.rollouts:06d}") as folder:
-        torch.save(tensors, folder / "tensors.pt")
-        digest = sha256(folder / "tensors.pt")
-        write_json(folder / "progress.json", {"progress": progress.model_dump(), "sha256": digest})
-    for folder in _checkpoints(state)[:-KEPT]:
+    place = state / progress.name
+    if not place.exists() or damage(place):
+        with new_folder(place) as folder:
+            (folder / STUDENT).mkdir()
+            write_student(folder / STUDENT)
+            torch.save({key: value for key, value in tensors.items() if key != STUDENT}, folder / TRAINING)
+            write_text(folder / PROGRESS, json.dumps(progress.model_dump(mode="json")))
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            write_json(folder / HASHES, {str(file.relative_to(folder)): sha256(file) for file in files})
+    found = _checkpoints(state)
+    last = found.index(place) + 1
+    for folder in [*found[: max(0, last - KEPT)], *found[last:]]:  # later ones are damaged, or we would go on from them
         shutil.rmtree(folder)
 
 
 def load_latest(state: Path) -> tuple[Progress, dict[str, Any]] | None:
-    """The newest checkpoint whose content matches its hash; none if there is none."""
-    for folder in reversed(_checkpoints(state)):
-        if (folder / "progress.json").is_file() and (folder / "tensors.pt").is_file():
-            record = read_json(folder / "progress.json")
-            if sha256(folder / "tensors.pt") == record["sha256"]:
-                tensors = torch.load(folder / "tensors.pt", map_location="cpu", weights_only=True)
-                return Progress.model_validate(record["progress"]), tensors
+    """The newest checkpoint that is intact, as counters and the trainer's `state_dict`; none if there is none yet.
+
+    Raises:
+        CheckpointError: there are checkpoints, and all of them are damaged.
+    """
+    found = _checkpoints(state)
+    for folder in reversed(found):
+        fault = damage(folder)
+        if fault is None:
+            training = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+            student = load_model(folder / STUDENT).state_dict()
+            return Progress.model_validate(read_json(folder / PROGRESS)), {STUDENT: student, **training}
+        log.warning("checkpoint %s is damaged (%s); looking for the one before", folder, fault)
+    if found:
+        raise CheckpointError(
+            f"none of the {len(found)} checkpoints in {state} is intact: delete {state} to begin anew"
+        )
+    return None
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, if anything."""
+    try:
+        for name, digest in read_json(checkpoint / HASHES).items():
+            if sha256(checkpoint / name) != digest:
+                return f"{name} is not what was written"
+    except FileNotFoundError as error:
+        return f"{error.filename} does not exist"
+    except (DataError, OSError) as error:
+        return str(error)
     return None
 
 
@@ -73,4 +128,6 @@ def locked(state: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TrainingError(f"{state} is locked: another process is training this run") from None
+        for unfinished in state.glob(".rollout-*"):  # a checkpoint that a killed run was writing
+            shutil.rmtree(unfinished)
         yield

@@ -110,15 +110,15 @@ class Answer:
 
 
 def packs(
-    answers: Sequence[Answer], budget: int, block_size: int, end_token: int, device: torch.device
+    answers: Sequence[Answer], batch: int, budget: int, block_size: int, end_token: int, device: torch.device
 ) -> Iterator[Pack]:
-    """Split a batch into packs of at most `budget` tokens (a longer row goes alone).
+    """Split answers of a batch of `batch` into packs of at most `budget` tokens (a longer row goes alone).
 
     Each answer's loss is the mean over its own positions, and the batch's loss the mean over its answers (spec 4.6),
     however the batch is cut.
     """
     for group in grouped(answers, lambda answer: len(answer.row.ids), budget):
-        yield _pack(group, len(answers), block_size, end_token, device)
+        yield _pack(group, batch, block_size, end_token, device)
 
 
 def grouped(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[T]]:

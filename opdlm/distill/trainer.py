@@ -1,7 +1,6 @@
 """The parts of a distillation step: answers, the teacher's reading of them, one update."""
 
 import math
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from opdlm.config.training import TrainStage
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.distill.divergence import chunked_loss, divergence, negative_log_likelihood
+from opdlm.distill.optimiser import Optimiser
 from opdlm.distill.prompts import load_prompts, order
+from opdlm.distill.ranks import Ranks, shares
 from opdlm.distill.rows import Answer, Pack, grouped, packs, training_row
 from opdlm.distill.schedules import max_tokens, ramp, warmup_cosine
 from opdlm.distill.states import close_block, random_state, realised_state
@@ -26,37 +27,64 @@ from opdlm.model.checkpoint import load_model, load_tokenizer
 from opdlm.model.qwen3 import Qwen3
 
 
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """The teacher's hidden states that predict the answers' tokens, `[tokens, hidden]`.
+    """What the teacher thinks of a rollout's answers: its hidden states, read when they are first asked for and kept.
 
     Hidden states, not logits: a row of them is a few kilobytes where a row of logits is half a megabyte.
+
+    Args:
+        teacher: the frozen autoregressive model.
+        answers: of one rollout.
+        budget: most tokens of a forward pass.
     """
 
-    hidden: Tensor
-    starts: list[int]
-    """Index of each answer's first state."""
+    def __init__(self, teacher: Qwen3, answers: list[Rollout], budget: int) -> None:
+        self.teacher, self.answers, self.budget = teacher, answers, budget
+        self.states: dict[int, Tensor] = {}
+
+    def of(self, chosen: list[int]) -> tuple[Tensor, list[int]]:
+        """The states that predict the tokens of some answers (by index).
+
+        The target of an answer's token is the distribution after the token before it (spec 4.4), so these are the
+        states of the last prompt token and of all answer tokens but the last.
+
+        Returns:
+            `[tokens, hidden]`, and the index of each answer's first state.
+        """
+        self._read([index for index in chosen if index not in self.states])
+        states = [self.states[index] for index in chosen]
+        ends = list(accumulate(len(part) for part in states))
+        nothing = self.teacher.lm_head.weight.new_empty(0, self.teacher.shape.hidden_size)
+        return torch.cat([nothing, *states]), [0, *ends][: len(chosen)]
+
+    @torch.no_grad()
+    def _read(self, unread: list[int]) -> None:
+        """Causal passes over prompts and answers, packed like training rows."""
+        rows = {index: [*self.answers[index].prompt, *self.answers[index].ids[:-1]] for index in unread}
+        for group in grouped(unread, lambda index: len(rows[index]), self.budget):
+            lengths = [len(rows[index]) for index in group]
+            ids = torch.tensor([token for index in group for token in rows[index]], device=self.teacher.device)
+            positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
+            hidden = self.teacher(ids, positions, causal(lengths)).split(lengths)
+            for index, states in zip(group, hidden, strict=True):
+                self.states[index] = states[len(self.answers[index].prompt) - 1 :]
 
 
 class Trainer:
     """Student, teacher, optimiser, and what they are trained on."""
 
-    def __init__(self, stage: TrainStage, teacher: Path, student: Path, prompts: Path, device: str) -> None:
-        self.settings = stage.train
+    def __init__(
+        self, stage: TrainStage, teacher: Path, student: Path, prompts: Path, device: str, ranks: Ranks | None = None
+    ) -> None:
+        self.settings, self.ranks = stage.train, ranks or Ranks(device=device)
         tokenizer = load_tokenizer(student)
         self.stop_ids, self.end_token = stop_ids(tokenizer), tokenizer.eos_token_id
         self.prompts = load_prompts(prompts, stage, tokenizer)
-        self.teacher = load_model(teacher, torch.float32, device).requires_grad_(False)
-        self.student = load_model(student, torch.float32, device)
+        precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.settings.precision]
+        self.teacher = load_model(teacher, precision, device).requires_grad_(False)
+        self.student = load_model(student, precision, device)
         self.block_size, self.mask_token = block_geometry(self.student, student)
-        optimiser = self.settings.optimiser
-        self.optimiser = torch.optim.AdamW(
-            self.student.parameters(),
-            lr=optimiser.lr,
-            betas=(optimiser.beta1, optimiser.beta2),
-            eps=optimiser.eps,
-            weight_decay=optimiser.weight_decay,
-        )
+        self.optimiser = Optimiser(self.student.parameters(), self.settings.optimiser, self.ranks)
 
     # Plan
 
@@ -103,28 +131,23 @@ class Trainer:
             prompt = self.prompts[index]
             seed = int(np.random.default_rng([self.settings.seed, rollout, place]).integers(2**62))
             requests.append(Request(prompt.ids, min(limit, prompt.cap), seed))
-        if decoding.strategy != "autoregressive":
-            return Engine(self.student, self.stop_ids, count).generate(requests, decoding)
-        written = Engine(self.teacher, self.stop_ids, count).generate(requests, decoding)
-        return [close_block(answer, self.block_size, self.end_token) for answer in written]
+        dealt = shares([len(request.prompt) + request.max_tokens for request in requests], self.ranks.world)
+        mine = dealt[self.ranks.rank]
+        writer = self.teacher if decoding.strategy == "autoregressive" else self.student
+        written = Engine(writer, self.stop_ids, count).generate([requests[place] for place in mine], decoding)
+        if writer is self.teacher:
+            written = [close_block(answer, self.block_size, self.end_token) for answer in written]
+        answers = self.ranks.gather(list(zip(mine, written, strict=True)))
+        return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
 
-    @torch.no_grad()
     def read_by_teacher(self, answers: list[Rollout]) -> Reading:
-        """One causal pass of the teacher over prompts and answers, packed like training rows.
+        """One causal pass of the teacher over prompts and answers; each process reads those it trains on.
 
-        The target of an answer's token is the distribution after the token before it (spec 4.4), so the states kept are
-        those of the last prompt token and of all answer tokens but the last.
+        On a CPU every answer is read alone: a resumed run would otherwise read others together with it, and differ in
+        the last bits.
         """
-        rows = [[*answer.prompt, *answer.ids[:-1]] for answer in answers]
-        hidden = []
-        for group in grouped(rows, len, self.settings.micro_batch_tokens):
-            lengths = [len(row) for row in group]
-            ids = torch.tensor([token for row in group for token in row], device=self.teacher.device)
-            positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
-            hidden += self.teacher(ids, positions, causal(lengths)).split(lengths)
-        kept = [states[len(answer.prompt) - 1 :] for states, answer in zip(hidden, answers, strict=True)]
-        ends = list(accumulate(len(states) for states in kept))
-        return Reading(torch.cat(kept), [0, *ends[:-1]])
+        alone = self.teacher.device.type == "cpu"
+        return Reading(self.teacher, answers, 1 if alone else self.settings.micro_batch_tokens)
 
     def update(
         self, answers: list[Rollout], reading: Reading, batch: list[int], update: int, rng: np.random.Generator
@@ -139,46 +162,52 @@ class Trainer:
         """
         settings = self.settings
         sample_state = realised_state if settings.objective == "on_policy" else random_state
+        # Every process draws the states of the whole batch, so that they do not depend on how it is shared.
         rows = [
-            Answer(
-                training_row(
-                    answers[index], self.block_size, self.mask_token, sample_state, settings.end_of_answer, rng
-                ),
-                answers[index].ids,
-                reading.starts[index],
-            )
+            training_row(answers[index], self.block_size, self.mask_token, sample_state, settings.end_of_answer, rng)
             for index in batch
         ]
-        loss = 0.0
-        for pack in packs(rows, settings.micro_batch_tokens, self.block_size, self.end_token, self.student.device):
-            pack_loss = self.loss(pack, reading)
+        mine = shares([len(row.ids) for row in rows], self.ranks.world)[self.ranks.rank]
+        hidden, starts = reading.of([batch[place] for place in mine])
+        chosen = [
+            Answer(rows[place], answers[batch[place]].ids, start) for place, start in zip(mine, starts, strict=True)
+        ]
+        total = torch.zeros((), device=self.student.device)
+        for pack in packs(
+            chosen, len(batch), settings.micro_batch_tokens, self.block_size, self.end_token, self.student.device
+        ):
+            pack_loss = self.loss(pack, hidden)
             pack_loss.backward()
-            loss += pack_loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), settings.optimiser.max_grad_norm).item()
+            self.optimiser.accumulate()
+            total += pack_loss.detach()
+        loss = self.ranks.sum(total).item()
+        norm = self.optimiser.clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"update {update}: loss {loss}, gradient norm {norm}; the last checkpoint is intact. "
                 f"Try a lower train.optimiser.lr (now {settings.optimiser.lr})"
             )
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(update)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.step(self.learning_rate(update))
         return loss, norm
 
-    def loss(self, pack: Pack, reading: Reading) -> Tensor:
-        """The pack's share of the batch's loss: the weighted sum over its masked positions."""
+    def loss(self, pack: Pack, by_teacher: Tensor) -> Tensor:
+        """The pack's share of the batch's loss: the weighted sum over its masked positions.
+
+        Args:
+            pack: training rows.
+            by_teacher: the teacher's hidden states, `[tokens, hidden]`.
+        """
         hidden = self.student(pack.ids, pack.positions, pack.attend)[pack.places]
         taught = pack.teacher_rows >= 0
         if self.settings.objective == "sft":
             taught = torch.zeros_like(taught)
 
         def chunk_loss(logits: Tensor, chunk: slice) -> Tensor:
-            by_teacher, rows, weights = taught[chunk], pack.teacher_rows[chunk], pack.weights[chunk]
-            targets = self.teacher.logits(reading.hidden[rows[by_teacher]])
-            distance = divergence(logits[by_teacher], targets, self.settings.divergence)
-            likelihood = negative_log_likelihood(logits[~by_teacher], pack.tokens[chunk][~by_teacher])
-            return (distance * weights[by_teacher]).sum() + (likelihood * weights[~by_teacher]).sum()
+            has_target, rows, weights = taught[chunk], pack.teacher_rows[chunk], pack.weights[chunk]
+            targets = self.teacher.logits(by_teacher[rows[has_target]])
+            distance = divergence(logits[has_target], targets, self.settings.divergence)
+            likelihood = negative_log_likelihood(logits[~has_target], pack.tokens[chunk][~has_target])
+            return (distance * weights[has_target]).sum() + (likelihood * weights[~has_target]).sum()
 
         return chunked_loss(hidden, self.student.lm_head.weight, chunk_loss)
 

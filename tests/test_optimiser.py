@@ -1,0 +1,76 @@
+"""The optimiser works in fp32, whatever the weights are kept in."""
+
+import pytest
+import torch
+from torch import nn
+
+from opdlm.config.training import OptimiserSettings
+from opdlm.distill.optimiser import Optimiser
+from opdlm.distill.ranks import Ranks
+
+SETTINGS = OptimiserSettings(lr=1e-4, warmup_rollouts=0)
+
+
+def weights(dtype: torch.dtype) -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(size, generator=generator).bfloat16().to(dtype)) for size in ((3, 4), (5,))]
+
+
+def train(optimiser: Optimiser, steps: int, first: int = 0) -> None:
+    """Updates of two micro-batches each, with gradients that are the same in every precision."""
+    for step in range(first, first + steps):
+        for part in range(2):
+            for index, weight in enumerate(optimiser.weights):
+                generator = torch.Generator().manual_seed(100 * step + 10 * part + index)
+                gradient = torch.randn(weight.shape, generator=generator).bfloat16().to(weight.dtype)
+                weight.grad = gradient if weight.grad is None else weight.grad + gradient
+            optimiser.accumulate()
+        optimiser.clip()
+        optimiser.step(1e-4)
+
+
+def test_bf16_weights_follow_their_fp32_masters() -> None:
+    full, half = weights(torch.float32), weights(torch.bfloat16)
+    in_full, in_half = (Optimiser(kept, SETTINGS, Ranks()) for kept in (full, half))
+    train(in_full, 200)
+    train(in_half, 200)
+    for weight, master, expected in zip(half, in_half.masters, full, strict=True):
+        torch.testing.assert_close(master.data, expected.data, atol=1e-6, rtol=0)
+        assert torch.equal(weight, master.bfloat16())
+
+
+def test_updates_too_small_for_bf16_add_up() -> None:
+    weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    optimiser = Optimiser([weight], SETTINGS, Ranks())
+    for _ in range(300):
+        weight.grad = torch.ones_like(weight)
+        optimiser.accumulate()
+        optimiser.clip()
+        optimiser.step(1e-4)
+    assert weight.item() == pytest.approx(1 - 300 * 1e-4, abs=4e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_resumed_optimiser_goes_on_bit_for_bit(dtype: torch.dtype) -> None:
+    undisturbed, stopped = weights(dtype), weights(dtype)
+    train(Optimiser(undisturbed, SETTINGS, Ranks()), 10)
+    before = Optimiser(stopped, SETTINGS, Ranks())
+    train(before, 6)
+    resumed = [nn.Parameter(weight.detach().clone()) for weight in stopped]
+    after = Optimiser(resumed, SETTINGS, Ranks())
+    after.load_state_dict(before.state_dict())
+    train(after, 4, first=6)
+    for weight, expected in zip(resumed, undisturbed, strict=True):
+        assert torch.equal(weight, expected)
+
+
+def test_gradients_are_clipped_over_all_weights() -> None:
+    kept = weights(torch.bfloat16)
+    optimiser = Optimiser(kept, SETTINGS, Ranks())
+    for weight in kept:
+        weight.grad = torch.full_like(weight, 2.0)
+    optimiser.accumulate()
+    count = sum(weight.numel() for weight in kept)
+    assert optimiser.clip() == pytest.approx(2 * count**0.5)
+    clipped = torch.cat([master.grad.flatten() for master in optimiser.masters if master.grad is not None])
+    assert clipped.norm().item() == pytest.approx(SETTINGS.max_grad_norm, rel=1e-4)
