@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_score(commands)
     _add_chat(commands)
+    _add_export(commands)
+    _add_push(commands)
     return top
 
 
@@ -142,6 +144,35 @@ def _chat(given: argparse.Namespace) -> None:
     from opdlm.terminal import chat
 
     chat(given.model, decoding, given.max_tokens, given.thinking, lambda: input("> "), sys.stdout)
+
+
+def _add_export(commands: Any) -> None:
+    text = "write a block-diffusion model in the layout that SGLang and LMDeploy serve"
+    command = _command(commands, "export", text, _export)
+    command.add_argument("model", metavar="MODEL_DIR", type=Path, help="a model folder")
+    command.add_argument("out", metavar="OUT_DIR", type=Path, help="the folder to write; it must be new or empty")
+    command.add_argument("--layout", choices=["sdar"], default="sdar", help="default: %(default)s")
+
+
+def _export(given: argparse.Namespace) -> None:
+    from opdlm.model.export import export_sdar
+
+    export_sdar(given.model, given.out)
+
+
+def _add_push(commands: Any) -> None:
+    text = "upload a model folder to the Hugging Face hub, with a model card if it has no README.md"
+    command = _command(commands, "push", text, _push)
+    command.add_argument("model", metavar="MODEL_DIR", type=Path, help="a model folder")
+    command.add_argument("repo", metavar="REPO_ID", help="user/name on the hub, made if it does not exist")
+    command.add_argument("--private", action="store_true", help="make it a private one")
+    command.add_argument("--revision", metavar="BRANCH", help="made if it does not exist; default: main")
+
+
+def _push(given: argparse.Namespace) -> None:
+    from opdlm.model.push import push
+
+    print(push(given.model, given.repo, given.private, given.revision))
 
 
 def _add_decoding_options(command: argparse.ArgumentParser) -> None:

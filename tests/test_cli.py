@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from opdlm import __version__
@@ -21,6 +22,7 @@ from opdlm.model.checkpoint import load_shape
 from opdlm.model.convert import convert
 from opdlm.records import Sample, Scores
 from tests.folders import edit_config, write_teacher
+from tests.hub import COMMIT, serve
 
 KILLED = """
 import os, signal, sys
@@ -74,6 +76,21 @@ def test_convert_generate_score(place: Path, tmp_path: Path) -> None:
     assert score(place, tmp_path / "answers.jsonl", tmp_path / "scores.json") == 0
     verdicts = Scores.model_validate(read_json(tmp_path / "scores.json")).verdicts
     assert [verdict.index for verdict in verdicts] == [0, 1, 2, 3, 4]
+
+
+def test_export_and_push(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(place / "student"), str(tmp_path / "sdar"), "--layout", "sdar"]) == 0
+    assert load_shape(tmp_path / "sdar").model_type == "sdar"
+    (tmp_path / "hub").mkdir()
+    with serve("someone/tiny", tmp_path / "hub", exists=False) as hub:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        assert main(["push", str(tmp_path / "sdar"), hub.name, "--private", "--revision", "b4"]) == 0
+    assert capsys.readouterr().out.endswith(f"{hub.endpoint}/{hub.name}/commit/{COMMIT}\n")
+    assert hub.private
+    assert load_shape(hub.branch("b4")) == load_shape(tmp_path / "sdar")
 
 
 def test_options_reach_the_decoder(place: Path, tmp_path: Path) -> None:
@@ -154,6 +171,9 @@ def test_a_wrong_option_is_named_with_what_there_is(
             ["generate", "--prompts", "{place}/rows.jsonl", "--max-tokens", "250"],
             r"rows\.jsonl, line 1: a prompt of \d+ tokens and max_tokens=250 exceed the model's 256 positions; shorten",
         ),
+        (["export", "{place}/teacher", "{out}"], "teacher is an autoregressive model; `opdlm convert` makes"),
+        (["export", "{place}", "{out}"], "is not a model folder: it has no config.json"),
+        (["push", "{place}", "someone/tiny"], "is not a model folder: it has no config.json"),
         (["score", "--rows", "{place}/rows.jsonl", "--responses", "{place}/no.jsonl"], "no.jsonl does not exist"),
     ],
 )

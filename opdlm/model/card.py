@@ -1,0 +1,168 @@
+"""The model card of a model folder: what it is, how it was made, how it is loaded and served."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from pydantic import BaseModel, RootModel
+
+from opdlm import __version__
+from opdlm.files import read_json, read_jsonl
+from opdlm.identity import settings_hash
+from opdlm.model.checkpoint import load_config
+from opdlm.model.qwen3 import Qwen3
+from opdlm.model.shape import DEFAULT_BLOCK_SIZE, QWEN3_MASK_ID, Shape
+
+SETTINGS, METRICS = "settings.json", "metrics.jsonl"
+"""What a training may leave in its model folder: its settings, and a record of each update."""
+
+CARD = """\
+---
+{metadata}
+---
+
+# {name}
+
+{kind} language model, made with OPDLM {version} ([arXiv 2606.06712](https://arxiv.org/abs/2606.06712)).
+
+| | |
+|---|---|
+{facts}
+
+## Loading
+
+{loading}"""
+LOAD_OURS = """\
+```python
+import opdlm  # brings the model's class
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("{repo}")
+tokenizer = AutoTokenizer.from_pretrained("{repo}")
+```
+"""
+LOAD_SDAR = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("{repo}", trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained("{repo}", trust_remote_code=True)
+```
+"""
+UNSHIFTED = "\nAttention is open inside blocks, and logits are unshifted: row i predicts the token at i.\n"
+SERVE = """
+## Serving
+
+SGLang:
+
+```
+{config}python3 -m sglang.launch_server --model-path {repo} --trust-remote-code --dllm-algorithm LowConfidence{option}
+```
+
+LMDeploy:
+
+```python
+from lmdeploy import PytorchEngineConfig, pipeline
+
+pipe = pipeline("{repo}", backend_config=PytorchEngineConfig(dllm_block_length={block_size}))
+```
+"""
+NOT_SERVED = (
+    "\nSGLang and LMDeploy cannot serve this model: they take the mask token to be {theirs}, here it is {ours}.\n"
+)
+
+
+class Record(BaseModel):
+    """What the card needs of a line of training's metrics."""
+
+    kind: str
+    rollout: int = 0
+    update: int = 0
+    loss_tokens: int = 0
+
+
+def card(folder: Path, repo: str, model: Qwen3, tokenizer: Any) -> str:
+    """The text of the card.
+
+    Args:
+        folder: the model folder.
+        repo: its id on the hub.
+        model, tokenizer: those of the folder.
+
+    Raises:
+        DataError: the folder's settings or metrics are truncated or corrupt.
+    """
+    config = load_config(folder)
+    base = base_model(config)
+    kind = "block-diffusion" if model.shape.is_diffusion else "autoregressive"
+    metadata = ModelCardData(
+        library_name="transformers", pipeline_tag="text-generation", base_model=base, tags=["opdlm", kind]
+    )
+    return CARD.format(
+        metadata=metadata.to_yaml(),
+        name=repo.rpartition("/")[2],
+        kind=kind.capitalize(),
+        version=__version__,
+        facts="\n".join(table_row(name, value) for name, value in facts(folder, model, tokenizer, base)),
+        loading=loading(repo, model.shape, is_sdar=config["model_type"] == "sdar"),
+    ) + settings_section(folder)
+
+
+def table_row(name: str, value: str) -> str:
+    """A row of a Markdown table; a bar ends a cell, even in code, unless it is escaped."""
+    return f"| {name} | " + value.replace("|", "\\|") + " |"
+
+
+def facts(folder: Path, model: Qwen3, tokenizer: Any, base: str | None) -> Iterator[tuple[str, str]]:
+    """The rows of the card's table."""
+    yield "base model", base or "not recorded"
+    yield "made by", origin(folder)
+    if model.shape.is_diffusion:
+        yield "block size", str(model.shape.block_size)
+        yield "mask token", f"`{tokenizer.mask_token}`, {model.shape.mask_token_id}"
+    count = sum(parameter.numel() for parameter in model.parameters())
+    yield "weights", f"{count:,}, {str(model.lm_head.weight.dtype).removeprefix('torch.')}"
+    if (folder / SETTINGS).is_file():
+        yield "settings hash", settings_hash(RootModel[Any](read_json(folder / SETTINGS)))
+
+
+def base_model(config: dict[str, Any]) -> str | None:
+    """The hub's id of the model that this one was made from, if its `config.json` has one."""
+    name = config.get("_name_or_path") or ""
+    return name if name.count("/") == 1 and not name.startswith(("/", ".")) else None
+
+
+def origin(folder: Path) -> str:
+    """How the weights came about, by the metrics that training left in the folder."""
+    records = read_jsonl(folder / METRICS, Record) if (folder / METRICS).is_file() else []
+    updates = [record for record in records if record.kind == "update"]
+    if not updates:
+        return "not recorded: the folder has no training metrics"
+    last = updates[-1]
+    return (
+        f"distillation: {last.update + 1:,} updates in {last.rollout:,} rollouts, on {last.loss_tokens:,} answer tokens"
+    )
+
+
+def loading(repo: str, shape: Shape, is_sdar: bool) -> str:
+    """How the model is loaded, and served if it can be."""
+    text = (LOAD_SDAR if is_sdar else LOAD_OURS).format(repo=repo) + (UNSHIFTED if shape.is_diffusion else "")
+    if not is_sdar:
+        return text
+    if shape.mask_token_id != QWEN3_MASK_ID:
+        return text + NOT_SERVED.format(theirs=QWEN3_MASK_ID, ours=shape.mask_token_id)
+    is_default = shape.block_size == DEFAULT_BLOCK_SIZE  # SGLang's default, too
+    return text + SERVE.format(
+        repo=repo,
+        block_size=shape.block_size,
+        config="" if is_default else f"echo 'block_size: {shape.block_size}' > dllm.yaml\n",
+        option="" if is_default else " --dllm-algorithm-config dllm.yaml",
+    )
+
+
+def settings_section(folder: Path) -> str:
+    """The training's settings in full, if the folder has them."""
+    if not (folder / SETTINGS).is_file():
+        return ""
+    return f"\n## Settings\n\n```json\n{(folder / SETTINGS).read_text(encoding='utf-8').strip()}\n```\n"
