@@ -1,6 +1,26 @@
 localrules:
+    fetch_rows,
     prepare_prompts,
     prepare_benchmark,
+
+
+# The path says all that the file depends on, hence neither `settings` nor `code`.
+rule fetch_rows:
+    output:
+        layout.hub_file("{repo}", "{revision}", "{file}"),
+    log:
+        layout.log("fetch_rows", "{repo}/{revision}/{file}"),
+    wildcard_constraints:
+        repo="[^/]+/[^/]+",
+        revision="[^/]+",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        folder=lambda wildcards: layout.hub(wildcards.repo, wildcards.revision),
+    shell:
+        "hf download {wildcards.repo:q} {wildcards.file:q} --repo-type dataset"
+        " --revision {wildcards.revision:q} --local-dir {params.folder:q}"
+        " > {log:q} 2>&1"
 
 
 rule prepare_prompts:

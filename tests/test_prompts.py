@@ -35,3 +35,9 @@ def test_humaneval_prefill_ends_inside_an_opened_fence():
         "Below is a Python script with a self-contained function that solves the problem and passes corresponding "
         "tests:\n```python\n"
     )
+
+
+def test_training_prompts_are_worded_by_their_domain():
+    for domain, kind in [("math", "math"), ("science", "choice"), ("code", "raw"), ("chat", "raw"), (None, "math")]:
+        row = Row(question="What is 1+1?", domain=domain)
+        assert messages(row, "domain") == messages(row, kind)

@@ -6,23 +6,34 @@ from pydantic import Field, model_validator
 
 from opdlm.config.base import Strict
 
-PromptKind = Literal["raw", "math", "choice", "humaneval"]
+PromptKind = Literal["raw", "math", "choice", "humaneval", "domain"]
 TinyTask = Literal["TinyMath", "TinyChoice", "TinyCode"]
 
 
 class Source(Strict):
-    """Where rows come from: generated (`tiny`), or a file under `data_root` in one of the known layouts."""
+    """Where rows come from: generated (`tiny`), or a file in one of the known layouts.
+
+    The file lies under `data_root`, or in the data set `repo` of the Hugging Face hub.
+    """
 
     layout: Literal["tiny", "rows", "gsm8k", "math500", "mmlu", "humaneval"]
     task: list[TinyTask] = []
     file: str | None = None
+    repo: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = Field(
+        default=None, pattern=r"^[\w.-]+$", description="branch, tag or commit of `repo`; main if null"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "Source":
         if self.layout == "tiny" and not self.task:
             raise ValueError("layout 'tiny' needs 'task'")
         if self.layout != "tiny" and not self.file:
-            raise ValueError(f"layout '{self.layout}' needs 'file' (a path under data_root)")
+            raise ValueError(f"layout '{self.layout}' needs 'file' (a path under data_root, or in 'repo')")
+        if self.repo is not None and self.layout == "tiny":
+            raise ValueError("layout 'tiny' has no 'repo'")
+        if self.revision is not None and self.repo is None:
+            raise ValueError("'revision' belongs to 'repo', which is not set")
         return self
 
 

@@ -9,6 +9,14 @@ class Layout:
 
     root: str
 
+    def hub(self, repo: str, revision: str) -> str:
+        """Folder of a data set of the Hugging Face hub."""
+        return f"{self.root}/data/hub/{repo}/{revision}"
+
+    def hub_file(self, repo: str, revision: str, file: str) -> str:
+        """A file of such a data set."""
+        return f"{self.hub(repo, revision)}/{file}"
+
     def prompts(self, name: str) -> str:
         """Training prompts."""
         return f"{self.root}/data/prompts/{name}.jsonl"

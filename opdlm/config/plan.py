@@ -60,7 +60,11 @@ class Plan:
 
     def source_file(self, source: Source) -> list[str]:
         """The file that rows are read from; none if they are generated."""
-        return [] if source.file is None else [f"{self.settings.data_root}/{source.file}"]
+        if source.file is None:
+            return []
+        if source.repo is not None:
+            return [self.layout.hub_file(source.repo, source.revision or "main", source.file)]
+        return [f"{self.settings.data_root}/{source.file}"]
 
     def rows_stage(self, benchmark: str) -> RowsStage:
         """Settings of the preparation of a benchmark."""
@@ -132,7 +136,8 @@ class Plan:
     def _run_identity(self, run: str) -> RunIdentity:
         chosen = self.settings.runs[run]
         prompts = self.settings.prompts[chosen.prompts]
-        file = self.source_file(prompts.source)
+        # A file of the hub is not here yet; its revision, one of the prompts' settings, stands for it.
+        file = [] if prompts.source.repo else self.source_file(prompts.source)
         return RunIdentity(
             stage=self.train_stage(run),
             teacher=self.model_hash(f"teacher/{chosen.teacher}"),

@@ -144,7 +144,7 @@ def _keyed(section: str, entries: dict[Name, Any]) -> dict[str, Any]:
 def _check_files(settings: Settings) -> None:
     for key, chosen in {**_keyed("prompts", settings.prompts), **_keyed("benchmarks", settings.benchmarks)}.items():
         source = chosen.source
-        if source.file is not None:
+        if source.file is not None and source.repo is None:
             if settings.data_root is None:
                 raise SettingsError(f"{key}.source.file: set data_root, the folder that '{source.file}' lies in")
             if not (Path(settings.data_root) / source.file).is_file():
