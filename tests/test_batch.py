@@ -212,7 +212,6 @@ def test_dynamic_decoding_learns_how_many_sequences_start_a_block_at_once(reveal
     assert sizes.starts == 2 * reveals
 
 
-@pytest.mark.xfail(strict=True, reason="the pace is measured with those who wait, so it never exceeds the first guess")
 def test_dynamic_decoding_learns_that_sequences_are_faster_than_guessed() -> None:
     """Blocks that need one step: waiting costs a few rounds, until that is learnt."""
     simulation = Simulation(plan_for(8, DYNAMIC), [Life(4, 1600)] * 8, leftmost(4))

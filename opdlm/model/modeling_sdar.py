@@ -30,7 +30,7 @@ class SDARConfig(Qwen3Config):
 class SDARForCausalLM(Qwen3ForCausalLM):
     """Qwen3 with attention opened inside blocks. Logits are unshifted: row i predicts the token at i."""
 
-    config_class = SDARConfig
+    config_class: type[Qwen3Config] = SDARConfig
 
     def forward(
         self,
