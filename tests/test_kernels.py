@@ -168,6 +168,14 @@ def test_the_fused_forward_equals_the_plain_one() -> None:
     assert_close(FusedForward(model)(ids, positions, attend), fused(ids, positions, attend))
 
 
+@torch.no_grad()
+def test_the_last_block_may_reach_beyond_the_last_position() -> None:
+    """Of 256 positions the last ones are 255 to 257 in blocks of three."""
+    model = make_model(block_size=3, head_dim=16).to(DEVICE)
+    ids, positions = torch.tensor([1, 2, 3], device=DEVICE), torch.arange(255, 258, device=DEVICE)
+    assert_close(FusedForward(model)(ids, positions, causal([3])), model(ids, positions, causal([3])))
+
+
 def test_projections_are_moved_once() -> None:
     attention_ = make_model().model.layers[0].self_attn
     linears = [attention_.q_proj, attention_.k_proj, attention_.v_proj]

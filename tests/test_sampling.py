@@ -58,6 +58,12 @@ def test_confidence_is_computed_in_fp32_from_half_precision_logits() -> None:
     torch.testing.assert_close(confidence, logits.float().softmax(-1).amax(-1))
 
 
+def test_confidence_does_not_lose_digits_to_the_size_of_the_logits() -> None:
+    logits = torch.tensor([[30.0, 15.0, 0.0], [30.0, 14.0, 0.0]])
+    _, confidence = draw(logits, settings(), torch.zeros(2), None)
+    torch.testing.assert_close(1 - confidence.double(), 1 - logits.double().softmax(-1)[:, 0], rtol=0.2, atol=1e-8)
+
+
 @pytest.mark.parametrize("k", [1, 3, 12, 50])
 def test_top_k_draws_from_the_k_most_likely(k: int) -> None:
     logits = random_logits(1)

@@ -74,14 +74,17 @@ class Tokens:
 def cached_attention(cache: Cache, tokens: Tokens, block_size: int) -> Attend:
     """The fastest back end for the cache's device and shape."""
     entries = cache.entries[0]
-    if not kernel_fits(entries.device, entries.shape[-1]):
+    _, _, kv_heads, page_size, head_dim = entries.shape
+    if not kernel_fits(entries.device, kv_heads, head_dim, page_size, block_size):
         return SdpaAttention(cache, tokens, block_size)
     return (TritonDecoding if tokens.whole else TritonAttention)(cache, tokens, block_size)
 
 
-def kernel_fits(device: torch.device, head_dim: int) -> bool:
-    """Whether our kernel runs on this device and with heads of this size."""
-    return device.type == "cuda" and head_dim >= 32 and head_dim & (head_dim - 1) == 0
+def kernel_fits(device: torch.device, kv_heads: int, head_dim: int, page_size: int, block_size: int) -> bool:
+    """Whether our kernel runs on this device and with these sizes."""
+    tile = min(page_size, 64)
+    sizes = all(number & (number - 1) == 0 for number in (kv_heads, head_dim, tile, block_size))
+    return device.type == "cuda" and sizes and head_dim >= 32 and tile >= 16 and page_size % tile == 0
 
 
 class SdpaAttention:

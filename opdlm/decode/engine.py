@@ -57,7 +57,11 @@ class Engine:
         self.stop_ids = torch.tensor(list(stop_ids), dtype=torch.int64, device=model.device)
         self.slots, self.cache_tokens = slots, cache_tokens
         self.page_size = page_size or (64 if cuda else 16)
-        self.graphs = kernel_fits(model.device, model.shape.head_dim) if graphs is None else graphs
+        shape = model.shape
+        captured = kernel_fits(
+            model.device, shape.num_key_value_heads, shape.head_dim, self.page_size, shape.block_size or 1
+        )
+        self.graphs = captured if graphs is None else graphs
 
     def generate(
         self, requests: Sequence[Request], decoding: DecodingSettings, strategy: RemaskingStrategy | None = None

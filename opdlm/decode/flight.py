@@ -161,7 +161,7 @@ class Flight:
         tiles = torch.tensor(
             [(slot, first, min(TILE, end - first)) for slot, begin, end in pieces for first in range(begin, end, TILE)]
         )
-        slots, position, count = tiles.unbind(dim=1)
+        slots, position, count = tiles.T.contiguous().unbind()
         first = count.cumsum(dim=0) - count
         places = torch.arange(int(count.sum()))
         owner = torch.arange(len(tiles)).repeat_interleave(count)

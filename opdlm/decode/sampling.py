@@ -58,8 +58,9 @@ def draw(logits: Tensor, settings: DecodingSettings, uniforms: Tensor, forbidden
     else:
         filtered = _top_p(_top_k(scores / settings.temperature, settings.top_k), settings.top_p)
         tokens = _inverse_cdf(filtered.softmax(dim=-1), uniforms)
-    chosen = scores.gather(-1, tokens[:, None]).squeeze(-1)
-    return tokens, (chosen - scores.logsumexp(dim=-1)).exp()
+    # Relative to the largest score: the logarithm of the sum would lose the digits that tell near certainties apart.
+    relative = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return tokens, relative.gather(-1, tokens[:, None]).squeeze(-1) / relative.sum(dim=-1)
 
 
 def _top_k(scores: Tensor, k: int) -> Tensor:

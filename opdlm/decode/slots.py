@@ -89,6 +89,7 @@ class Slots:
         step: denoising steps done so far, `[slots]`.
         fresh: whether the current block has not been forwarded yet, `[slots]`.
         turn: whose turn it is to start a block first.
+        fast: whether kernels keep the books; they take blocks of a power of two.
     """
 
     def __init__(self, count: int, capacity: int, block_size: int, shift: int, filler: int, stop_ids: Tensor) -> None:
@@ -103,6 +104,7 @@ class Slots:
         self.fresh, self.stopped = torch.zeros_like(self.finished), torch.zeros_like(self.finished)
         self.turn = torch.zeros((), dtype=torch.int64, device=device)
         self.offset = torch.arange(block_size, device=device)
+        self.fast = device.type == "cuda" and block_size & (block_size - 1) == 0
 
     def admit(self, candidates: Sequence[Candidate]) -> None:
         """Write the states of new or resumed sequences into their slots."""
@@ -137,7 +139,7 @@ class Slots:
             sizes: fixed sizes; without them everybody takes part and nothing is padded, which needs a look at the
                 values.
         """
-        if sizes is not None and self.tokens.is_cuda:
+        if sizes is not None and self.fast:
             from opdlm.decode.kernels import steps
 
             return steps.plan(self, slots, sizes)
@@ -197,7 +199,7 @@ class Slots:
         A block is done when every position that can still be part of the answer is revealed: those before the first
         end token and before the limit. An answer is finished when its end lies in a done block.
         """
-        if self.tokens.is_cuda:
+        if self.fast:
             from opdlm.decode.kernels import steps
 
             steps.reveal(self, step, tokens, accepted)
