@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from opdlm.decode.engine import Engine
 from opdlm.model.attention import causal
+from opdlm.reporting.rollout import Measurement
 from tests.conftest import assert_close
 
 SEQUENCES, PROMPT = 128, 192
@@ -47,6 +49,10 @@ def floors(modules: Benchmarks) -> ModuleType:
 @pytest.fixture(scope="module")
 def rollout(modules: Benchmarks) -> ModuleType:
     return modules.rollout
+
+
+def test_the_figure_reads_the_columns_that_the_benchmark_writes(modules: Benchmarks) -> None:
+    assert [field.name for field in fields(modules.table.Row)] == list(Measurement.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,7 @@ class Slots:
         owner = owner.clamp(max=n - 1)
         token_slots = torch.where(real, slots[owner], self.count)
         positions = torch.where(real, cached[owner] + places - first[owner], 0)
-        queries = b if self.shift or (sizes is not None and sizes.starts == 0) else 2 * b
-        tokens = Tokens(token_slots, positions, slots, first, count, cached, queries, whole=True)
+        tokens = Tokens(token_slots, positions, slots, first, count, cached, self.queries(sizes), whole=True)
 
         counted = masked.flatten().cumsum(dim=0)
         rows = torch.arange(int(counted[-1]) if sizes is None else sizes.rows, device=slots.device)
@@ -175,6 +174,11 @@ class Slots:
         draws = Draws(self.seed[slots][who], block.flatten()[inside], number[who])
         ids = self.tokens[token_slots, positions]
         return Step(slots, block, masked, served, number, tokens, ids, sources, at, draws)
+
+    def queries(self, sizes: Sizes | None) -> int:
+        """Most tokens of a sequence in a step: where none starts a block, none is committed along."""
+        commits = not self.shift and (sizes is None or sizes.starts > 0)
+        return (1 + commits) * self.block_size
 
     def _served(self, slots: Tensor, hidden: Tensor, sizes: Sizes) -> Tensor:
         """Who takes part: all in the middle of a block, then those that start one, in turn, while there is room.

@@ -81,8 +81,8 @@ class Trainer:
         self.stop_ids, self.end_token = stop_ids(tokenizer), tokenizer.eos_token_id
         self.prompts = load_prompts(prompts, stage, tokenizer)
         precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.settings.precision]
-        self.teacher = load_model(teacher, precision, device).requires_grad_(False)
-        self.student = load_model(student, precision, device)
+        self.teacher = load_model(teacher, precision, self.ranks.device).requires_grad_(False)
+        self.student = load_model(student, precision, self.ranks.device)
         self.block_size, self.mask_token = block_geometry(self.student, student)
         self.optimiser = Optimiser(self.student.parameters(), self.settings.optimiser, self.ranks)
 

@@ -112,8 +112,7 @@ def plan(state: Slots, chosen: Tensor, sizes: Sizes) -> Step:
         n, sizes.tokens, sizes.rows, sizes.starts, state.tokens.stride(0), state.count, state.shift,
         max(128, triton.next_power_of_2(n)), b, 256, num_warps=8,
     )  # fmt: skip
-    queries = b if state.shift or sizes.starts == 0 else 2 * b
-    tokens = Tokens(token_slots, token_positions, slots, first, count, position, queries, whole=True)
+    tokens = Tokens(token_slots, token_positions, slots, first, count, position, state.queries(sizes), whole=True)
     block = state.start[slots, None] + state.offset
     draws = Draws(seeds, positions, steps)
     return Step(slots, block, masked, served, number, tokens, ids, sources, rows, draws)
