@@ -40,24 +40,16 @@ class FusedForward:
 
     def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states after the final norm, `[tokens, hidden]`, of tokens `[tokens]` at positions `[tokens]`."""
-        residual, delta = F.embedding(ids, self.model.model.embed_tokens.weight), None
+        stream = F.embedding(ids, self.model.model.embed_tokens.weight)
         for index, layer in enumerate(self.layers):
-            delta = self._layer(index, layer, residual, delta, positions, attend)
-        return kernels.add_norm(residual, delta, self.model.model.norm.weight, self.shape.rms_norm_eps)
+            self._layer(index, layer, stream, positions, attend)
+        return kernels.norm(stream, self.model.model.norm.weight, self.shape.rms_norm_eps)
 
-    def _layer(
-        self,
-        index: int,
-        layer: "_FusedLayer",
-        residual: Tensor,
-        delta: Tensor | None,
-        positions: Tensor,
-        attend: Attend,
-    ) -> Tensor:
-        """One layer; adds `delta` to the residual stream and returns what the next one adds."""
+    def _layer(self, index: int, layer: "_FusedLayer", stream: Tensor, positions: Tensor, attend: Attend) -> None:
+        """One layer; adds to the residual stream in place, as part of the two products that end in it."""
         shape, eps = self.shape, self.shape.rms_norm_eps
         heads, kv_heads = shape.num_attention_heads, shape.num_key_value_heads
-        qkv = F.linear(kernels.add_norm(residual, delta, layer.input_norm, eps), layer.qkv)
+        qkv = F.linear(kernels.norm(stream, layer.input_norm, eps), layer.qkv)
         rotation = kernels.Rotation(layer.query_norm, layer.key_norm, *self.rotary, positions, eps)
         if isinstance(attend, RawAttend):
             mixed = attend.raw(index, qkv, rotation)
@@ -65,9 +57,9 @@ class FusedForward:
             kernels.norm_rotate(qkv, heads, kv_heads, rotation)
             query, key, value = qkv.unflatten(-1, (-1, shape.head_dim)).split([heads, kv_heads, kv_heads], dim=1)
             mixed = attend(index, query, key, value)
-        delta = F.linear(mixed.flatten(-2), layer.out)
-        both = F.linear(kernels.add_norm(residual, delta, layer.mlp_norm, eps), layer.gate_up)
-        return F.linear(kernels.silu_product(both), layer.down)
+        stream.addmm_(mixed.flatten(-2), layer.out.T)
+        both = F.linear(kernels.norm(stream, layer.mlp_norm, eps), layer.gate_up)
+        stream.addmm_(kernels.silu_product(both), layer.down.T)
 
 
 class _FusedLayer:

@@ -9,28 +9,22 @@ from torch import Tensor
 
 
 @triton.jit
-def _add_norm(residual, delta, weight, out, width, eps, ADD: tl.constexpr, WIDTH: tl.constexpr):
+def _norm(x, weight, out, width, eps, WIDTH: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, WIDTH)
     inside = column < width
-    x = tl.load(residual + row * width + column, mask=inside, other=0.0)
-    if ADD:
-        x = (x.to(tl.float32) + tl.load(delta + row * width + column, mask=inside, other=0.0).to(tl.float32)).to(
-            x.dtype
-        )
-        tl.store(residual + row * width + column, x, mask=inside)
-    wide = x.to(tl.float32)
-    scaled = (wide * tl.rsqrt(tl.sum(wide * wide, 0) / width + eps)).to(x.dtype)
+    narrow = tl.load(x + row * width + column, mask=inside, other=0.0)
+    wide = narrow.to(tl.float32)
+    scaled = (wide * tl.rsqrt(tl.sum(wide * wide, 0) / width + eps)).to(narrow.dtype)
     tl.store(out + row * width + column, scaled * tl.load(weight + column, mask=inside, other=0.0), mask=inside)
 
 
-def add_norm(residual: Tensor, delta: Tensor | None, weight: Tensor, eps: float) -> Tensor:
-    """Add `delta [tokens, width]` to the residual stream in place, and return its root-mean-square norm."""
-    tokens, width = residual.shape
-    out = torch.empty_like(residual)
-    _add_norm[(tokens,)](
-        residual, residual if delta is None else delta, weight, out, width, eps,
-        delta is not None, triton.next_power_of_2(width), num_warps=8 if width > 1024 else 4,
+def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """The root-mean-square norm of `x [tokens, width]`."""
+    tokens, width = x.shape
+    out = torch.empty_like(x)
+    _norm[(tokens,)](
+        x, weight, out, width, eps, triton.next_power_of_2(width), num_warps=8 if width > 1024 else 4
     )  # fmt: skip
     return out
 
