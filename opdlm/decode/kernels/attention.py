@@ -107,15 +107,8 @@ def _attend(
     best = tl.full([ROWS], -float("inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     mixed = tl.zeros([ROWS, DIM], tl.float32)
-    for start in range(begin, end, KEYS):
-        page = tl.load(table + slot * table_stride + start // PAGE).to(tl.int64)
-        place = ((page * kv_heads + kv_head) * PAGE + start % PAGE + offset)[:, None] * DIM
-        key_low, key_high = tl.load(keys + place + half[None, :]), tl.load(keys + place + HALF + half[None, :])
-        seen = (start + offset)[None, :] < tl.minimum(horizon, context)[:, None]
-        best, total, mixed = _see(
-            low, high, tl.load(values + place + dims[None, :]), key_low, key_high, seen, scale, best, total, mixed
-        )
     if NEW > 0:
+        # Before the loop: behind it their registers would halve the programs that a processor holds.
         if split == SPLITS - 1:
             its_page = tl.load(table + slot * table_stride + (position + new) // PAGE, mask=new < count, other=0)
             new_place = ((its_page.to(tl.int64) * kv_heads + kv_head) * PAGE + (position + new) % PAGE)[:, None] * DIM
@@ -124,7 +117,14 @@ def _attend(
             tl.store(values + new_place + dims[None, :], new_value, mask=here)
             inside = ((position + new)[None, :] < horizon[:, None]) & (new < count)[None, :]
             best, total, mixed = _see(low, high, new_value, new_low, new_high, inside, scale, best, total, mixed)
-
+    for start in range(begin, end, KEYS):
+        page = tl.load(table + slot * table_stride + start // PAGE).to(tl.int64)
+        place = ((page * kv_heads + kv_head) * PAGE + start % PAGE + offset)[:, None] * DIM
+        key_low, key_high = tl.load(keys + place + half[None, :]), tl.load(keys + place + HALF + half[None, :])
+        seen = (start + offset)[None, :] < tl.minimum(horizon, context)[:, None]
+        best, total, mixed = _see(
+            low, high, tl.load(values + place + dims[None, :]), key_low, key_high, seen, scale, best, total, mixed
+        )
     mixed = mixed / tl.where(total > 0, total, 1.0)[:, None]
     place = token * kv_heads * GROUP + head
     if SPLITS > 1:
@@ -225,6 +225,6 @@ def _launch(
         out, parts, log_sums, arrivals,
         query.stride(0), key.stride(0), value.stride(0), table.stride(0), tokens, dim**-0.5 * LOG2_E,
         group, rows, dim // 2, page_size, min(page_size, 64), block_size, splits, new,
-        num_warps=2 if splits == 1 and rows <= 32 else 4, num_stages=2,
+        num_warps=2 if splits == 1 and rows == 32 else 4, num_stages=2,
     )  # fmt: skip
     return out
