@@ -1,8 +1,10 @@
 """The optimiser works in fp32, whatever the weights are kept in."""
 
+import math
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from opdlm.config.training import OptimiserSettings
 from opdlm.distill.optimiser import Optimiser
@@ -22,11 +24,13 @@ def train(optimiser: Optimiser, steps: int, first: int = 0) -> None:
         for part in range(2):
             for index, weight in enumerate(optimiser.weights):
                 generator = torch.Generator().manual_seed(100 * step + 10 * part + index)
-                gradient = torch.randn(weight.shape, generator=generator).bfloat16().to(weight.dtype)
-                weight.grad = gradient if weight.grad is None else weight.grad + gradient
-            optimiser.accumulate()
-        optimiser.clip()
+                push(optimiser, weight, torch.randn(weight.shape, generator=generator).bfloat16())
         optimiser.step(1e-4)
+
+
+def push(optimiser: Optimiser, weight: nn.Parameter, gradient: Tensor) -> None:
+    """Give a weight this gradient, by way of a loss that has it."""
+    optimiser.backward((weight * gradient.to(weight.dtype)).sum())
 
 
 def test_bf16_weights_follow_their_fp32_masters() -> None:
@@ -43,9 +47,7 @@ def test_updates_too_small_for_bf16_add_up() -> None:
     weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     optimiser = Optimiser([weight], SETTINGS, Ranks())
     for _ in range(300):
-        weight.grad = torch.ones_like(weight)
-        optimiser.accumulate()
-        optimiser.clip()
+        push(optimiser, weight, torch.ones(1))
         optimiser.step(1e-4)
     assert weight.item() == pytest.approx(1 - 300 * 1e-4, abs=4e-3)
 
@@ -68,9 +70,21 @@ def test_gradients_are_clipped_over_all_weights() -> None:
     kept = weights(torch.bfloat16)
     optimiser = Optimiser(kept, SETTINGS, Ranks())
     for weight in kept:
-        weight.grad = torch.full_like(weight, 2.0)
-    optimiser.accumulate()
-    count = sum(weight.numel() for weight in kept)
-    assert optimiser.clip() == pytest.approx(2 * count**0.5)
-    clipped = torch.cat([master.grad.flatten() for master in optimiser.masters if master.grad is not None])
+        push(optimiser, weight, torch.full(weight.shape, 2.0))
+    count, taken = sum(weight.numel() for weight in kept), []
+    optimiser.adamw.step = lambda: taken.extend(master.grad for master in optimiser.masters)  # type: ignore
+    assert optimiser.step(1e-4) == pytest.approx(2 * count**0.5)
+    clipped = torch.cat([gradient.flatten() for gradient in taken])
     assert clipped.norm().item() == pytest.approx(SETTINGS.max_grad_norm, rel=1e-4)
+
+
+def test_gradients_that_are_not_finite_change_nothing() -> None:
+    kept = weights(torch.bfloat16)
+    optimiser = Optimiser(kept, SETTINGS, Ranks())
+    push(optimiser, kept[0], torch.full(kept[0].shape, torch.inf))
+    assert not math.isfinite(optimiser.step(1e-4))
+    train(optimiser, 1)
+    fresh = weights(torch.bfloat16)
+    train(Optimiser(fresh, SETTINGS, Ranks()), 1)
+    for weight, expected in zip(kept, fresh, strict=True):
+        assert torch.equal(weight, expected)

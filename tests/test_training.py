@@ -150,7 +150,12 @@ def gradients(family: Family, stage: TrainStage) -> tuple[float, list[Tensor]]:
     answers = trainer.write_answers(1)
     reading = trainer.read_by_teacher(answers)
     taken: list[Tensor] = []
-    trainer.optimiser.step = lambda _: taken.extend(p.grad for p in trainer.student.parameters())  # type: ignore
+
+    def take(_: float) -> float:
+        taken.extend(parameter.grad for parameter in trainer.student.parameters() if parameter.grad is not None)
+        return 0.0
+
+    trainer.optimiser.step = take  # type: ignore[method-assign]
     loss, _ = trainer.update(answers, reading, [0, 1, 2, 3], 5, np.random.default_rng(0))
     return loss, taken
 

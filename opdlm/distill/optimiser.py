@@ -5,18 +5,20 @@ therefore holds fp32 masters of weights that are kept in less, sums their gradie
 fp32, and rounds the masters into the weights after each update.
 """
 
+import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from opdlm.config.training import OptimiserSettings
 from opdlm.distill.ranks import Ranks
 
 
 class Optimiser:
-    """One update at a time: `accumulate` after each backward pass, then `clip`, then `step`.
+    """One update at a time: `backward` for each part of the batch's loss, then `step`.
 
     Args:
         parameters: the weights to train.
@@ -31,36 +33,38 @@ class Optimiser:
             weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
             for weight in self.weights
         ]
+        for weight, master in self._apart():
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))
         self.adamw = torch.optim.AdamW(
             self.masters,
             lr=settings.lr,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
             weight_decay=settings.weight_decay,
+            fused=self.weights[0].is_cuda,
         )
 
-    def accumulate(self) -> None:
-        """Add the gradients of a backward pass to the masters'."""
-        for weight, master in self._apart():
-            if weight.grad is not None:
-                gradient = weight.grad.float()
-                master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-                weight.grad = None
-
-    def clip(self) -> float:
-        """Sum the gradients over the ranks and clip their norm; returns the norm before."""
-        self.ranks.sum_gradients(self.masters)
-        return torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm).item()
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a part of the batch's loss to those of the parts before it."""
+        loss.backward()
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Update the weights with learning rate `lr`, and forget the gradients."""
-        for group in self.adamw.param_groups:
-            group["lr"] = lr
-        self.adamw.step()
-        for weight, master in self._apart():
-            weight.copy_(master)
+    def step(self, lr: float) -> float:
+        """Update the weights with learning rate `lr`, and forget the gradients.
+
+        Returns:
+            the norm of the gradients, summed over the ranks, before clipping; if it is not finite, nothing is updated.
+        """
+        self.ranks.sum_gradients(self.masters)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm).item()
+        if math.isfinite(norm):
+            for group in self.adamw.param_groups:
+                group["lr"] = lr
+            self.adamw.step()
+            for weight, master in self._apart():
+                weight.copy_(master)
         self.adamw.zero_grad(set_to_none=True)
+        return norm
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights."""
@@ -78,3 +82,10 @@ class Optimiser:
         return [
             (weight, master) for weight, master in zip(self.weights, self.masters, strict=True) if weight is not master
         ]
+
+
+def _hand_over(master: nn.Parameter, weight: Tensor) -> None:
+    """Add a weight's new gradient to its master's, as soon as it is there: two sets of all gradients never exist."""
+    assert weight.grad is not None
+    gradient, weight.grad = weight.grad.float(), None
+    master.grad = gradient if master.grad is None else master.grad.add_(gradient)

@@ -177,17 +177,15 @@ class Trainer:
             chosen, len(batch), settings.micro_batch_tokens, self.block_size, self.end_token, self.student.device
         ):
             pack_loss = self.loss(pack, hidden)
-            pack_loss.backward()
-            self.optimiser.accumulate()
+            self.optimiser.backward(pack_loss)
             total += pack_loss.detach()
         loss = self.ranks.sum(total).item()
-        norm = self.optimiser.clip()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        norm = self.optimiser.step(self.learning_rate(update)) if math.isfinite(loss) else math.nan
+        if not math.isfinite(norm):
             raise TrainingError(
                 f"update {update}: loss {loss}, gradient norm {norm}; the last checkpoint is intact. "
                 f"Try a lower train.optimiser.lr (now {settings.optimiser.lr})"
             )
-        self.optimiser.step(self.learning_rate(update))
         return loss, norm
 
     def loss(self, pack: Pack, by_teacher: Tensor) -> Tensor:
