@@ -8,7 +8,6 @@ block. An autoregressive model is the case `b = 1`.
 
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
@@ -56,8 +55,11 @@ def training_mask(positions: Tensor, noised: Tensor, block_size: int) -> Tensor:
         bool `[..., length, length]`, true where the row's query may attend to the column's key.
     """
     block = positions // block_size
-    query_block, key_block = block.unsqueeze(-1), block.unsqueeze(-2)
-    query_noised, key_noised = noised.unsqueeze(-1), noised.unsqueeze(-2)
+    return sees(block.unsqueeze(-1), noised.unsqueeze(-1), block.unsqueeze(-2), noised.unsqueeze(-2))
+
+
+def sees(query_block: Tensor, query_noised: Tensor, key_block: Tensor, key_noised: Tensor) -> Tensor:
+    """The rule of `training_mask`, element by element: which block a token is of, and whether it is a noised copy."""
     own = key_block == query_block
     earlier = key_block < query_block
-    return torch.where(query_noised, torch.where(key_noised, own, earlier), ~key_noised & (own | earlier))
+    return (query_noised & key_noised & own) | (~key_noised & (earlier | (own & ~query_noised)))

@@ -143,10 +143,14 @@ def test_weights_are_means_per_answer_and_over_the_batch_however_it_is_packed() 
     for budget in (1, 40, 1000):
         parts = list(packs(rows, len(rows), budget, BLOCK, END_TOKEN, torch.device("cpu")))
         assert sum(len(pack.ids) for pack in parts) == sum(len(answer.row.ids) for answer in rows), "no padding"
-        weights = torch.cat([pack.weights for pack in parts])
+        weights = torch.cat([pack.weights[pack.places.argsort()] for pack in parts])
         expected = [1 / len(a.row.loss_places) / 5 for a in rows for _ in a.row.loss_places]
         torch.testing.assert_close(weights, torch.tensor(expected))
         assert len(parts) == {1: 5, 40: 3, 1000: 1}[budget]
+        for pack in parts:
+            has_target = pack.teacher_rows >= 0
+            assert bool(has_target[: pack.taught].all())
+            assert not bool(has_target[pack.taught :].any()), "positions without a target come last"
 
 
 @torch.no_grad()

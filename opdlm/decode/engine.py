@@ -140,7 +140,7 @@ class Engine:
     def _answers(
         self, requests: Sequence[Request], plan: Plan, watch: Callable[[Slots], None] | None
     ) -> Iterator[tuple[int, Rollout]]:
-        waiting, forward = waiting_line(requests), self._forward()
+        waiting, forward = waiting_line(requests), self.model.inference()
         while waiting:
             flight = Flight(self.model, forward, self.stop_ids, plan, waiting, watch)
             try:
@@ -156,14 +156,6 @@ class Engine:
                 del flight
                 if self.model.device.type == "cuda":
                     torch.cuda.empty_cache()
-
-    def _forward(self) -> Callable[..., torch.Tensor]:
-        """The forward pass for the model's device."""
-        if self.model.device.type != "cuda":
-            return self.model
-        from opdlm.model.fused import FusedForward
-
-        return FusedForward(self.model)
 
     def _geometry(self, decoding: DecodingSettings) -> tuple[int, int]:
         """Block size, and by how much logits are shifted."""

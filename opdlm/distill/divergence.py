@@ -82,7 +82,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 value = loss(logits, chunk)
             (grad,) = torch.autograd.grad(value, logits)
             grad_hidden[chunk] = grad @ head
-            grad_head += (grad.T @ hidden[chunk]).float()
+            _add_product(grad_head, grad.T, hidden[chunk])
             total += value.detach()
         ctx.save_for_backward(grad_hidden, grad_head.to(head.dtype))
         return total
@@ -91,3 +91,11 @@ class _ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
         grad_hidden, grad_head = ctx.saved_tensors
         return upstream * grad_hidden, upstream * grad_head, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product to fp32 sums, without rounding it to the factors' precision where the device can do that."""
+    if total.dtype != left.dtype and total.is_cuda:
+        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+    else:
+        total += (left @ right).float()

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opdlm.blocks import block_start, training_mask
+from opdlm.blocks import block_start
 from opdlm.decode.request import Rollout
 from opdlm.distill.states import BoolArray, IntArray, StateSampler, reveal_steps
-from opdlm.model.attention import SegmentAttention
+from opdlm.model.attention import training
+from opdlm.model.qwen3 import Attend
 
 EndOfAnswer = Literal["exclude", "include", "fill"]
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class Pack:
     Attributes:
         ids, positions: `[tokens]`.
         attend: block-diffusion attention within each row.
+        taught: number of positions that have a target; they come first among those that carry loss.
         places: flat indices that carry loss, `[losses]`.
         tokens: the clean token at each of them (the end token behind the answer), `[losses]`.
         teacher_rows: index of the teacher's hidden state that predicts each of them, -1 behind the answer, `[losses]`.
@@ -87,7 +89,8 @@ class Pack:
 
     ids: Tensor
     positions: Tensor
-    attend: SegmentAttention
+    attend: Attend
+    taught: int
     places: Tensor
     tokens: Tensor
     teacher_rows: Tensor
@@ -148,16 +151,19 @@ def _pack(group: list[Answer], batch: int, block_size: int, end_token: int, devi
     def flat(parts: list[np.ndarray], dtype: torch.dtype = torch.int64) -> Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(device, dtype)
 
-    masks: list[Tensor | None] = [
-        training_mask(torch.from_numpy(row.positions).to(device), torch.from_numpy(row.noised).to(device), block_size)
-        for row in rows
-    ]
+    # Positions behind the answers, which have no target, come last.
+    teacher_rows = np.concatenate(teacher)
+    sorting = np.argsort(teacher_rows < 0, kind="stable")
+    places = [row.loss_places + start for row, start in zip(rows, starts, strict=True)]
+    positions = flat([row.positions for row in rows])
+    noised = flat([row.noised for row in rows], torch.bool)
     return Pack(
         ids=flat([row.ids for row in rows]),
-        positions=flat([row.positions for row in rows]),
-        attend=SegmentAttention(lengths, masks),
-        places=flat([row.loss_places + start for row, start in zip(rows, starts, strict=True)]),
-        tokens=flat(clean_ids),
-        teacher_rows=flat(teacher),
-        weights=flat(weights, torch.float32),
+        positions=positions,
+        attend=training(lengths, positions, noised, block_size),
+        taught=int((teacher_rows >= 0).sum()),
+        places=flat([np.concatenate(places)[sorting]]),
+        tokens=flat([np.concatenate(clean_ids)[sorting]]),
+        teacher_rows=flat([teacher_rows[sorting]]),
+        weights=flat([np.concatenate(weights)[sorting]], torch.float32),
     )

@@ -41,6 +41,7 @@ class Reading:
     def __init__(self, teacher: Qwen3, answers: list[Rollout], budget: int) -> None:
         self.teacher, self.answers, self.budget = teacher, answers, budget
         self.states: dict[int, Tensor] = {}
+        self.forward = teacher.inference()
 
     def of(self, chosen: list[int]) -> tuple[Tensor, list[int]]:
         """The states that predict the tokens of some answers (by index).
@@ -65,7 +66,7 @@ class Reading:
             lengths = [len(rows[index]) for index in group]
             ids = torch.tensor([token for index in group for token in rows[index]], device=self.teacher.device)
             positions = torch.cat([torch.arange(length, device=ids.device) for length in lengths])
-            hidden = self.teacher(ids, positions, causal(lengths)).split(lengths)
+            hidden = self.forward(ids, positions, causal(lengths)).split(lengths)
             for index, states in zip(group, hidden, strict=True):
                 self.states[index] = states[len(self.answers[index].prompt) - 1 :]
 
@@ -196,16 +197,19 @@ class Trainer:
             by_teacher: the teacher's hidden states, `[tokens, hidden]`.
         """
         hidden = self.student(pack.ids, pack.positions, pack.attend)[pack.places]
-        taught = pack.teacher_rows >= 0
-        if self.settings.objective == "sft":
-            taught = torch.zeros_like(taught)
+        taught = 0 if self.settings.objective == "sft" else pack.taught
 
         def chunk_loss(logits: Tensor, chunk: slice) -> Tensor:
-            has_target, rows, weights = taught[chunk], pack.teacher_rows[chunk], pack.weights[chunk]
-            targets = self.teacher.logits(by_teacher[rows[has_target]])
-            distance = divergence(logits[has_target], targets, self.settings.divergence)
-            likelihood = negative_log_likelihood(logits[~has_target], pack.tokens[chunk][~has_target])
-            return (distance * weights[has_target]).sum() + (likelihood * weights[~has_target]).sum()
+            count = min(max(0, taught - chunk.start), len(logits))
+            targets = self.teacher.logits(by_teacher[pack.teacher_rows[chunk][:count]])
+            with_target, without = logits.split([count, len(logits) - count])
+            distances = torch.cat(
+                [
+                    divergence(with_target, targets, self.settings.divergence),
+                    negative_log_likelihood(without, pack.tokens[chunk][count:]),
+                ]
+            )
+            return (distances * pack.weights[chunk]).sum()
 
         return chunked_loss(hidden, self.student.lm_head.weight, chunk_loss)
 

@@ -31,6 +31,20 @@ class RMSNorm(nn.Module):
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
 
 
+class Rotary(nn.Module):
+    """Rotary positions of `[tokens, heads, head_dim]`; without weights."""
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        return rotate(x, rotary)
+
+
+class Gate(nn.Module):
+    """The product in SwiGLU, `silu(gate) * up`; without weights."""
+
+    def forward(self, gate: Tensor, up: Tensor) -> Tensor:
+        return F.silu(gate) * up
+
+
 class Attention(nn.Module):
     """Grouped-query attention with per-head query and key norms and rotary positions."""
 
@@ -43,12 +57,13 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.num_attention_heads * shape.head_dim, shape.hidden_size, bias=False)
         self.q_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps)
         self.k_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps)
+        self.rotary = Rotary()
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         query = self.q_proj(x).unflatten(-1, (-1, self.head_dim))
         key = self.k_proj(x).unflatten(-1, (-1, self.head_dim))
         value = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
-        query, key = rotate(self.q_norm(query), rotary), rotate(self.k_norm(key), rotary)
+        query, key = self.rotary(self.q_norm(query), rotary), self.rotary(self.k_norm(key), rotary)
         return self.o_proj(attend(self.layer, query, key, value).flatten(-2))
 
 
@@ -60,9 +75,10 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
         self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
+        self.gate = Gate()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(self.gate(self.gate_proj(x), self.up_proj(x)))
 
 
 class Layer(nn.Module):
@@ -136,6 +152,20 @@ class Qwen3(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores `[tokens, vocabulary]` of hidden states `[tokens, hidden]`."""
         return self.lm_head(hidden)
+
+    def compile_parts(self) -> None:
+        """Make one kernel of each norm, rotation and gate, forward and backward; worth its minute on a CUDA device."""
+        for part in self.modules():
+            if isinstance(part, RMSNorm | Rotary | Gate):
+                part.compile(dynamic=True)
+
+    def inference(self) -> Callable[[Tensor, Tensor, Attend], Tensor]:
+        """`forward` without gradients, in the way that is fastest on the model's device."""
+        if self.device.type != "cuda":
+            return torch.no_grad()(self.forward)
+        from opdlm.model.fused import FusedForward
+
+        return torch.no_grad()(FusedForward(self).__call__)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

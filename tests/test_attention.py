@@ -1,0 +1,103 @@
+"""Attention over packed rows: each back end is the rule of who sees whom, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from opdlm.blocks import training_mask
+from opdlm.model.attention import BlockSparseAttention, SegmentAttention, causal, training
+from opdlm.model.qwen3 import Attend
+
+BLOCK, HEADS, KV_HEADS, DIM = 4, 4, 2, 16
+ROWS = [(5, 13), (128, 150), (1, 4), (40, 71)]
+"""Clean prompt tokens, and the end of the noised part, of each row."""
+
+
+def row(prompt: int, end: int) -> tuple[Tensor, Tensor]:
+    """Positions, and which are noised."""
+    clean, noised = torch.arange(end), torch.arange(prompt // BLOCK * BLOCK, end)
+    return torch.cat([clean, noised]), torch.arange(len(clean) + len(noised)) >= len(clean)
+
+
+def packed() -> tuple[list[int], Tensor, Tensor]:
+    """Lengths, positions and noised copies of all rows."""
+    parts = [row(*ends) for ends in ROWS]
+    positions, noised = (torch.cat(part) for part in zip(*parts, strict=True))
+    return [len(part) for part, _ in parts], positions, noised
+
+
+def inputs(tokens: int, dtype: torch.dtype, device: str, gradients: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value, `[tokens, heads, dim]`."""
+    generator = torch.Generator().manual_seed(0)
+    heads = (HEADS, KV_HEADS, KV_HEADS)
+    return tuple(  # type: ignore[return-value]
+        torch.randn(tokens, count, DIM, generator=generator).to(device, dtype).requires_grad_(gradients)
+        for count in heads
+    )
+
+
+def brute_force(query: Tensor, key: Tensor, value: Tensor, lengths: list[int], masks: list[Tensor]) -> Tensor:
+    """Softmax over a row's dense scores, in fp64."""
+    out, group = [], HEADS // KV_HEADS
+    query, key, value = (
+        query.double(),
+        key.double().repeat_interleave(group, 1),
+        value.double().repeat_interleave(group, 1),
+    )
+    for q, k, v, mask in zip(query.split(lengths), key.split(lengths), value.split(lengths), masks, strict=True):
+        scores = torch.einsum("qhd,khd->hqk", q, k) * DIM**-0.5
+        weights = scores.masked_fill(~mask.to(scores.device), -torch.inf).softmax(dim=-1)
+        out.append(torch.einsum("hqk,khd->qhd", weights, v))
+    return torch.cat(out)
+
+
+def assert_same(attend: Attend, masks: list[Tensor], dtype: torch.dtype, device: str, gradients: bool = True) -> None:
+    """Outputs and gradients are those of brute force, to the precision of `dtype`."""
+    lengths = [len(mask) for mask in masks]
+    given, exact = (inputs(sum(lengths), dtype, device, gradients) for _ in range(2))
+    out, expected = attend(0, *given), brute_force(*exact, lengths, masks)
+    close: Callable[..., None] = torch.testing.assert_close
+    tolerance = {"atol": 2e-2, "rtol": 2e-2} if dtype == torch.bfloat16 else {"atol": 1e-4, "rtol": 1e-4}
+    close(out.double(), expected, **tolerance)
+    if gradients:
+        direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(device)
+        (out.float() * direction).sum().backward()
+        (expected * direction.double()).sum().backward()
+        for one, other in zip(given, exact, strict=True):
+            assert one.grad is not None
+            close(one.grad.double(), other.grad.double(), **{name: 3 * bound for name, bound in tolerance.items()})  # type: ignore[union-attr]
+
+
+def row_masks() -> list[Tensor]:
+    return [training_mask(*row(*ends), BLOCK) for ends in ROWS]
+
+
+def test_training_rows_see_what_the_rule_says() -> None:
+    lengths, positions, noised = packed()
+    attend = training(lengths, positions, noised, BLOCK)
+    assert isinstance(attend, SegmentAttention), "the reference runs everywhere"
+    assert_same(attend, row_masks(), torch.float32, "cpu")
+
+
+def test_a_causal_segment_sees_itself_backwards() -> None:
+    lengths = [7, 1, 30]
+    masks = [torch.ones(length, length).tril().bool() for length in lengths]
+    assert_same(causal(lengths), masks, torch.float32, "cpu")
+
+
+def test_the_block_sparse_mask_is_the_rule() -> None:
+    """FlexAttention without its compiler, which on a CPU knows no gradients."""
+    with torch.compiler.set_stance("force_eager"):
+        assert_same(BlockSparseAttention(*packed(), BLOCK), row_masks(), torch.float32, "cpu", gradients=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_block_sparse_attention_and_its_gradients_equal_brute_force(dtype: torch.dtype) -> None:
+    lengths, positions, noised = packed()
+    attend = training(lengths, positions.cuda(), noised.cuda(), BLOCK)
+    assert isinstance(attend, BlockSparseAttention)
+    assert_same(attend, row_masks(), dtype, "cuda")
