@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 from floors import Ceilings, floor_tokens_per_second, forward_work
 from timing import device_name
@@ -144,12 +145,12 @@ def line(row: Row, timing: Timing) -> str:
     return text
 
 
-def append(path: Path, row: Row) -> None:
-    """Add a row to the CSV, with the header if the file is new."""
+def append(path: Path, row: Any) -> None:
+    """Add a row, an instance of a dataclass, to the CSV, with the header if the file is new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(row)], lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(asdict(row))

@@ -8,6 +8,7 @@ block. An autoregressive model is the case `b = 1`.
 
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
@@ -55,11 +56,25 @@ def training_mask(positions: Tensor, noised: Tensor, block_size: int) -> Tensor:
         bool `[..., length, length]`, true where the row's query may attend to the column's key.
     """
     block = positions // block_size
-    return sees(block.unsqueeze(-1), noised.unsqueeze(-1), block.unsqueeze(-2), noised.unsqueeze(-2))
-
-
-def sees(query_block: Tensor, query_noised: Tensor, key_block: Tensor, key_noised: Tensor) -> Tensor:
-    """The rule of `training_mask`, element by element: which block a token is of, and whether it is a noised copy."""
-    own = key_block == query_block
-    earlier = key_block < query_block
+    query_block, key_block = block.unsqueeze(-1), block.unsqueeze(-2)
+    query_noised, key_noised = noised.unsqueeze(-1), noised.unsqueeze(-2)
+    own, earlier = key_block == query_block, key_block < query_block
     return (query_noised & key_noised & own) | (~key_noised & (earlier | (own & ~query_noised)))
+
+
+def training_ranges(positions: Tensor, noised: Tensor, block_size: int) -> Tensor:
+    """`training_mask` as two ranges of the row for each token: of clean tokens, and of noised ones.
+
+    Args:
+        positions: position ids `[length]`: 0, 1, ... in the clean copy, in front, and whole blocks in the noised one.
+        noised: bool `[length]`.
+
+    Returns:
+        `[4, length]`: begin and end of the first range, begin and end of the second; a clean token's second is empty.
+    """
+    clean = (~noised).sum()
+    begin = block_start(positions, block_size)
+    limit = torch.where(noised, begin, torch.minimum(begin + block_size, clean))
+    own = torch.arange(len(positions), device=positions.device) - (positions - begin)
+    end = torch.where(noised, own + block_size, own)
+    return torch.stack([torch.zeros_like(limit), limit, own, end])

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from opdlm.blocks import training_mask
-from opdlm.model.attention import BlockSparseAttention, SegmentAttention, causal, training
+from opdlm.model.attention import TILE, BlockSparseAttention, SegmentAttention, causal, tiles_seen, training
 from opdlm.model.qwen3 import Attend
 
 BLOCK, HEADS, KV_HEADS, DIM = 4, 4, 2, 16
-ROWS = [(5, 13), (128, 150), (1, 4), (40, 71)]
-"""Clean prompt tokens, and the end of the noised part, of each row."""
+ROWS = [(5, 16), (128, 400), (1, 4), (40, 72)]
+"""Prompt tokens, and the end of the last block, of each row."""
 
 
 def row(prompt: int, end: int) -> tuple[Tensor, Tensor]:
     """Positions, and which are noised."""
-    clean, noised = torch.arange(end), torch.arange(prompt // BLOCK * BLOCK, end)
+    clean, noised = torch.arange(end - BLOCK), torch.arange(prompt // BLOCK * BLOCK, end)
     return torch.cat([clean, noised]), torch.arange(len(clean) + len(noised)) >= len(clean)
 
 
@@ -91,6 +91,17 @@ def test_the_block_sparse_mask_is_the_rule() -> None:
     """FlexAttention without its compiler, which on a CPU knows no gradients."""
     with torch.compiler.set_stance("force_eager"):
         assert_same(BlockSparseAttention(*packed(), BLOCK), row_masks(), torch.float32, "cpu", gradients=False)
+
+
+def test_tiles_are_skipped_or_taken_whole_as_the_mask_says() -> None:
+    lengths, positions, noised = packed()
+    dense = torch.block_diag(*row_masks()).bool()
+    some, whole = tiles_seen(BlockSparseAttention(lengths, positions, noised, BLOCK).ranges)
+    for query, queries in enumerate(dense.split(TILE)):
+        for key, pairs in enumerate(queries.split(TILE, dim=1)):
+            assert (bool(some[query, key]), bool(whole[query, key])) == (bool(pairs.any()), bool(pairs.all()))
+    assert whole.any()
+    assert not some.all()
 
 
 @pytest.mark.gpu

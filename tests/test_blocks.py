@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opdlm.blocks import block_end, block_start, clean_mask, covered, training_mask
+from opdlm.blocks import block_end, block_start, clean_mask, covered, training_mask, training_ranges
 
 block_sizes = st.integers(1, 8)
 
@@ -54,3 +54,15 @@ def test_a_training_row_shows_each_token_what_the_decoder_would(prompt: int, ans
             else:
                 seen = not key_noised and key // block_size <= query // block_size
             assert mask[i, j] == seen
+
+
+@given(prompt=st.integers(1, 12), answer=st.integers(1, 20), block_size=block_sizes)
+def test_two_ranges_say_the_same_of_a_training_row_as_the_mask(prompt: int, answer: int, block_size: int) -> None:
+    end = covered(prompt + answer, block_size)
+    clean, noised = torch.arange(end - block_size), torch.arange(block_start(prompt, block_size), end)
+    positions = torch.cat([clean, noised])
+    copies = torch.arange(len(positions)) >= len(clean)
+    key = torch.arange(len(positions))
+    first, limit, own, last = training_ranges(positions, copies, block_size).unsqueeze(-1)
+    seen = ((key >= first) & (key < limit)) | ((key >= own) & (key < last))
+    assert torch.equal(seen, training_mask(positions, copies, block_size))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from opdlm.config.training import DivergenceSettings
 
-CHUNK = 1024
+CHUNK = 512
 """Positions whose logits exist at the same time."""
 
 

@@ -8,14 +8,18 @@ do not see each other.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from opdlm.blocks import sees, training_mask
+from opdlm.blocks import training_mask, training_ranges
 from opdlm.model.qwen3 import Attend
+
+TILE = 128
+"""Queries, and keys, that FlexAttention skips or takes together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +53,61 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> T
 class BlockSparseAttention:
     """An `Attend` over packed training rows, through FlexAttention; needs a CUDA device.
 
+    What a token sees are two ranges of the pack. Tiles of pairs that all see each other need no mask, tiles in which
+    none does are skipped.
+
     Args:
         lengths: tokens of each row.
-        positions, noised: of all tokens, `[tokens]`, as for `opdlm.blocks.training_mask`.
+        positions, noised: of all tokens, `[tokens]`, as for `opdlm.blocks.training_ranges`.
         block_size: of the diffusion blocks.
     """
 
     def __init__(self, lengths: list[int], positions: Tensor, noised: Tensor, block_size: int) -> None:
-        device, tokens = positions.device, len(positions)
-        row = torch.arange(len(lengths), device=device).repeat_interleave(torch.tensor(lengths, device=device))
-        block = positions // block_size
+        begins = accumulate(lengths, initial=0)
+        rows = zip(positions.split(lengths), noised.split(lengths), begins, strict=False)
+        self.ranges = torch.cat([training_ranges(*row, block_size) + begin for *row, begin in rows], dim=1)
+        first, limit, own, end = self.ranges.int()
 
         def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return (row[query] == row[key]) & sees(block[query], noised[query], block[key], noised[key])
+            return ((key >= first[query]) & (key < limit[query])) | ((key >= own[query]) & (key < end[query]))
 
-        self.mask = create_block_mask(seen, None, None, tokens, tokens, device)
+        some, whole = tiles_seen(self.ranges)
+        self.mask = BlockMask.from_kv_blocks(
+            *_listed(some & ~whole), *_listed(whole), TILE, seen, seq_lengths=(len(positions), len(positions))
+        )
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query, key, value = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
         out = _compiled_flex()(query, key, value, block_mask=self.mask, enable_gqa=True)
         return out.squeeze(0).transpose(0, 1)
+
+
+def tiles_seen(ranges: Tensor) -> tuple[Tensor, Tensor]:
+    """Of which tiles of queries and keys some pairs, and all pairs, see each other.
+
+    Args:
+        ranges: keys that each query sees, in two ranges that do not overlap, `[4, tokens]`.
+
+    Returns:
+        both bool `[tiles, tiles]`; queries and keys beyond the last token do not count.
+    """
+    tokens = ranges.shape[1]
+    count = -(-tokens // TILE)
+    begins = torch.arange(count, device=ranges.device) * TILE
+    ends = (begins + TILE).clamp(max=tokens)
+    first, limit, own, end = ranges.unsqueeze(-1)
+    seen = (torch.minimum(limit, ends) - torch.maximum(first, begins)).clamp(min=0)
+    seen = seen + (torch.minimum(end, ends) - torch.maximum(own, begins)).clamp(min=0)  # [tokens, tiles]
+    beyond = count * TILE - tokens
+    some = F.pad(seen > 0, (0, 0, 0, beyond), value=False).view(count, TILE, count).any(dim=1)
+    whole = F.pad(seen == ends - begins, (0, 0, 0, beyond), value=True).view(count, TILE, count).all(dim=1)
+    return some, whole
+
+
+def _listed(tiles: Tensor) -> tuple[Tensor, Tensor]:
+    """Tiles of keys for each tile of queries as FlexAttention wants them: how many, and which come first."""
+    which = tiles.int().argsort(dim=-1, descending=True, stable=True)
+    return tiles.sum(dim=-1).int()[None, None], which.int()[None, None]
 
 
 @cache

@@ -4,44 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
 from pydantic import BaseModel, RootModel
 
-from opdlm import __version__
 from opdlm.files import read_json, read_jsonl
 from opdlm.identity import settings_hash
 from opdlm.model.checkpoint import load_config
 from opdlm.model.qwen3 import Qwen3
+from opdlm.model.readme import LOAD_OURS, UNSHIFTED, base_model, opening
 from opdlm.model.shape import DEFAULT_BLOCK_SIZE, QWEN3_MASK_ID, Shape
 
 SETTINGS, METRICS = "settings.json", "metrics.jsonl"
 """What a training may leave in its model folder: its settings, and a record of each update."""
 
-CARD = """\
----
-{metadata}
----
-
-# {name}
-
-{kind} language model, made with OPDLM {version} ([arXiv 2606.06712](https://arxiv.org/abs/2606.06712)).
-
-| | |
-|---|---|
-{facts}
-
-## Loading
-
-{loading}"""
-LOAD_OURS = """\
-```python
-import opdlm  # brings the model's class
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("{repo}")
-tokenizer = AutoTokenizer.from_pretrained("{repo}")
-```
-"""
 LOAD_SDAR = """\
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +24,6 @@ model = AutoModelForCausalLM.from_pretrained("{repo}", trust_remote_code=True)
 tokenizer = AutoTokenizer.from_pretrained("{repo}", trust_remote_code=True)
 ```
 """
-UNSHIFTED = "\nAttention is open inside blocks, and logits are unshifted: row i predicts the token at i.\n"
 SERVE = """
 ## Serving
 
@@ -96,22 +69,8 @@ def card(folder: Path, repo: str, model: Qwen3, tokenizer: Any) -> str:
     config = load_config(folder)
     base = base_model(config)
     kind = "block-diffusion" if model.shape.is_diffusion else "autoregressive"
-    metadata = ModelCardData(
-        library_name="transformers", pipeline_tag="text-generation", base_model=base, tags=["opdlm", kind]
-    )
-    return CARD.format(
-        metadata=metadata.to_yaml(),
-        name=repo.rpartition("/")[2],
-        kind=kind.capitalize(),
-        version=__version__,
-        facts="\n".join(table_row(name, value) for name, value in facts(folder, model, tokenizer, base)),
-        loading=loading(repo, model.shape, is_sdar=config["model_type"] == "sdar"),
-    ) + settings_section(folder)
-
-
-def table_row(name: str, value: str) -> str:
-    """A row of a Markdown table; a bar ends a cell, even in code, unless it is escaped."""
-    return f"| {name} | " + value.replace("|", "\\|") + " |"
+    text = opening(repo.rpartition("/")[2], kind, base, facts(folder, model, tokenizer, base))
+    return text + loading(repo, model.shape, is_sdar=config["model_type"] == "sdar") + settings_section(folder)
 
 
 def facts(folder: Path, model: Qwen3, tokenizer: Any, base: str | None) -> Iterator[tuple[str, str]]:
@@ -125,12 +84,6 @@ def facts(folder: Path, model: Qwen3, tokenizer: Any, base: str | None) -> Itera
     yield "weights", f"{count:,}, {str(model.lm_head.weight.dtype).removeprefix('torch.')}"
     if (folder / SETTINGS).is_file():
         yield "settings hash", settings_hash(RootModel[Any](read_json(folder / SETTINGS)))
-
-
-def base_model(config: dict[str, Any]) -> str | None:
-    """The hub's id of the model that this one was made from, if its `config.json` has one."""
-    name = config.get("_name_or_path") or ""
-    return name if name.count("/") == 1 and not name.startswith(("/", ".")) else None
 
 
 def origin(folder: Path) -> str:

@@ -9,8 +9,8 @@ from opdlm import __version__
 from opdlm.errors import CheckpointError
 from opdlm.model.card import card
 from opdlm.model.checkpoint import Hub, load_model, load_tokenizer
+from opdlm.model.readme import CARD_FILE
 
-CARD_FILE = "README.md"
 HUGGING_FACE = Hub()
 
 

@@ -1,0 +1,337 @@
+"""One optimiser update: the trainer's, beside the same update in the layout of the published code.
+
+    python benchmarks/train_step.py                       # tiny, on the CPU: without times
+    python benchmarks/train_step.py --device cuda --shape 1.7B 4B --top-k 0 16 --reference --csv train_step.csv
+
+Random weights at the shape of a Qwen3, student and teacher of one size, one device, bf16 with an fp32 optimiser; random
+answers of the lengths given (mean 1,100, spread 200 to 4,000), revealed one token a step, each in a drawn state.
+
+The reference (`published.py`) pads every row to the longest answer, forwards `[prompt | clean | noised]` one row at a
+time under a dense mask, runs the teacher over the doubled row too, and takes the logits of all positions of both. It
+recomputes every layer in the backward pass, as published. Its optimiser is neither timed nor held on the device: the
+published recipe offloads it to the host.
+
+    teacher, forward+backward, optimiser    seconds; their sum is the update, the fastest of `--repeats` after a warm-up
+    useful TFLOP/s      arithmetic that the update needs (`useful_flops`) / time; nothing recomputed counts, no padding
+    MFU                 of the matrix ceiling measured in the same run, and of the 989 TFLOP/s of an H200's data sheet
+    peak                of the device's memory, in all; without masters and moments of the optimiser; and beyond
+                        weights, gradients and optimiser (activations and logits)
+    padding             tokens forwarded / tokens needed
+"""
+
+import argparse
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import torch
+from ceilings import describe, measure_ceilings
+from floors import SHAPES, Ceilings, linear_parameters
+from measure import release_memory, surviving
+from models import mask_token, random_model, random_prompts, variant
+from published import PADDED_PROMPT, Published
+from table import append, commit
+from timing import device_name, timed
+
+from opdlm.config.training import TrainSettings, TrainStage
+from opdlm.decode.request import Rollout
+from opdlm.distill import trainer as trainer_module
+from opdlm.distill.prompts import Prompt
+from opdlm.distill.trainer import Trainer
+from opdlm.model.shape import DEFAULT_BLOCK_SIZE, Shape
+
+BLOCK = DEFAULT_BLOCK_SIZE
+LENGTHS = [200, 300, 448, 600, 800, 1052, 1400, 4000]
+"""Mean 1,100."""
+PROMPT = 128
+DATA_SHEET = 989e12
+"""Dense bf16 FLOP/s of an H200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the CSV; what is not measured is empty."""
+
+    date: str
+    commit: str
+    device: str
+    shape: str
+    layout: str
+    top_k: int
+    answers: int
+    answer_tokens: int
+    budget: int
+    recomputed_layers: int
+    teacher_seconds: float | None
+    forward_backward_seconds: float | None
+    optimiser_seconds: float | None
+    update_seconds: float | None
+    useful_tflop: float
+    useful_tflops: float | None
+    mfu_measured: float | None
+    mfu_data_sheet: float | None
+    peak_gb: float | None
+    peak_without_optimiser_gb: float | None
+    peak_activations_gb: float | None
+    padding: float
+    ceiling_tflops: float | None
+    ratio_to_reference: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds of the phases, bytes at the peak: in all, of the optimiser, and of weights, gradients and optimiser."""
+
+    teacher: float
+    forward_backward: float
+    optimiser: float
+    peak: int
+    held_by_optimiser: int
+    held: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the update."""
+        return self.teacher + self.forward_backward + self.optimiser
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    given = parse(arguments)
+    device = torch.device(given.device)
+    ceilings = measure_ceilings() if device.type == "cuda" else None
+    code = given.commit or commit()
+    print(f"{device_name(device)}, torch {torch.__version__}, commit {code}")
+    print(describe(ceilings) if ceilings else "no times: not a CUDA device", flush=True)
+    rows = []
+    for shape, top_k in product(given.shape, given.top_k):
+        answers = make_answers(SHAPES[shape], given.lengths)
+        reference = None
+        if given.reference:
+            reference = surviving(partial(measure_published, shape, top_k, answers, device), f"{shape} published")
+            if reference is not None:
+                rows.append(make_row(given, shape, top_k, 0, "published", reference, None, ceilings, device))
+                report(rows[-1], given.csv)
+        for layers in given.recomputed_layers:
+            run = partial(measure_ours, shape, top_k, answers, layers, given, device)
+            ours = surviving(run, f"{shape} packed, {layers} layers recomputed")
+            if ours is not None:
+                rows.append(make_row(given, shape, top_k, layers, "packed", ours, reference, ceilings, device))
+                report(rows[-1], given.csv)
+    return rows
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["tiny"])
+    parser.add_argument(
+        "--lengths", nargs="+", type=int, help=f"of the answers; default {LENGTHS}, on a CPU short ones"
+    )
+    parser.add_argument("--top-k", nargs="+", type=int, default=[0], help="of the teacher; 0 = full vocabulary")
+    parser.add_argument("--budget", type=int, default=TrainSettings().micro_batch_tokens, help="tokens of a pack")
+    parser.add_argument("--recomputed-layers", nargs="+", type=int, default=[0])
+    parser.add_argument("--reference", action="store_true", help="also the published layout")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--csv", type=Path, help="append the rows to this file")
+    parser.add_argument("--commit", help="what the rows say about the code; default what git says")
+    given = parser.parse_args(arguments)
+    given.lengths = given.lengths or ([8, 12, 20] if torch.device(given.device).type == "cpu" else LENGTHS)
+    if any(length % BLOCK for length in given.lengths):
+        parser.error(f"--lengths: whole blocks, so multiples of {BLOCK}")
+    return given
+
+
+# Ours
+
+
+def measure_ours(
+    shape: str, top_k: int, answers: list[Rollout], layers: int, given: argparse.Namespace, device: torch.device
+) -> Measured:
+    """The trainer's own update."""
+    trainer = make_trainer(
+        SHAPES[shape], {"batch_size": len(answers), "micro_batch_tokens": given.budget}, top_k, device
+    )
+    trainer.student.recomputed = layers
+    every, step, rng = list(range(len(answers))), trainer.optimiser.step, np.random.default_rng(0)
+
+    def update() -> Measured:
+        optimiser = 0.0
+
+        def timed_step(lr: float) -> float:
+            nonlocal optimiser
+            optimiser, norm = timed(lambda: step(lr))
+            return norm
+
+        reset_peak(device)
+        reading = trainer.read_by_teacher(answers)
+        teacher, _ = timed(lambda: reading.of(every))
+        with mock.patch.object(trainer.optimiser, "step", timed_step):
+            rest, _ = timed(lambda: trainer.update(answers, reading, every, 0, rng))
+        weights = sum(weight.nbytes for model in (trainer.teacher, trainer.student) for weight in model.parameters())
+        masters = sum(master.nbytes for master in trainer.optimiser.masters)
+        extra = 0 if trainer.student.lm_head.weight.dtype == torch.float32 else masters
+        return Measured(
+            teacher, rest - optimiser, optimiser, peak(device), 2 * masters + extra, weights + 3 * masters + extra
+        )
+
+    return min((update() for _ in range(1 + given.repeats)), key=lambda measured: measured.seconds)
+
+
+def make_trainer(shape: Shape, settings: dict[str, object], top_k: int, device: torch.device) -> Trainer:
+    """A trainer with random weights in the place of folders."""
+    train = TrainSettings.model_validate(
+        {"precision": "bf16" if device.type == "cuda" else "fp32", "divergence": {"top_k": top_k}, **settings}
+    )
+    teacher = random_model(shape, device)
+    student = variant(random_model(shape, device), BLOCK).requires_grad_(True)
+    prompts = [Prompt(ids, 10**9) for ids in random_prompts(shape, max(train.prompts_per_rollout, 8), PROMPT)]
+    nowhere, stage = Path(), TrainStage(train=train, prompt="raw", max_prompt_tokens=2000)
+    with ExitStack() as patches:
+        for name, value in {
+            "load_model": mock.Mock(side_effect=[teacher, student]),
+            "load_tokenizer": lambda _: SimpleNamespace(eos_token_id=0),
+            "stop_ids": lambda _: [],
+            "load_prompts": lambda *_: prompts,
+        }.items():
+            patches.enter_context(mock.patch.object(trainer_module, name, value))
+        return Trainer(stage, nowhere, nowhere, nowhere, str(device))
+
+
+# The published layout
+
+
+def measure_published(shape: str, top_k: int, answers: list[Rollout], device: torch.device) -> Measured:
+    """The reference arm: one warm-up row, then one update; the teacher's time is in forward+backward."""
+    teacher = random_model(SHAPES[shape], device)
+    student = random_model(SHAPES[shape], device).requires_grad_(True)
+    published = Published(student, teacher, mask_token(SHAPES[shape]), BLOCK, top_k)
+    longest = max(len(answer.ids) for answer in answers)
+    generator = np.random.default_rng(0)
+    published.row(answers[0], longest, generator)
+    reset_peak(device)
+    seconds, _ = timed(lambda: [published.row(answer, longest, generator) for answer in answers])
+    weights = sum(weight.nbytes for model in (teacher, student) for weight in model.parameters())
+    gradients = sum(weight.nbytes for weight in student.parameters())
+    return Measured(0.0, seconds, 0.0, peak(device), 0, weights + gradients)
+
+
+# What both have in common
+
+
+def make_answers(shape: Shape, lengths: list[int]) -> list[Rollout]:
+    """Random answers, one token of a block revealed in each step."""
+    rng = np.random.default_rng(0)
+    prompts = random_prompts(shape, len(lengths), PROMPT)
+    answers = []
+    for prompt, length in zip(prompts, lengths, strict=True):
+        order = np.concatenate([start + 1 + rng.permutation(BLOCK) for start in range(0, length, BLOCK)])
+        ids = rng.integers(0, mask_token(shape), length)
+        answers.append(Rollout(prompt, ids.tolist(), order.tolist(), [], [], "length"))
+    return answers
+
+
+def useful_flops(shape: Shape, answers: list[Rollout]) -> float:
+    """Arithmetic of an update, in FLOP.
+
+    The student forwards the clean sequence but its last block, and the noised answer; attention sees the pairs that the
+    rule allows; backward costs twice the forward. The teacher forwards the sequence once. Both take logits at the loss
+    positions: 5/8 of the answer, the mean of one to four masked tokens in a block of four.
+    """
+    linears, head = linear_parameters(shape), shape.vocab_size * shape.hidden_size
+    pair = 4 * shape.num_attention_heads * shape.head_dim * shape.num_hidden_layers
+    total = 0.0
+    for answer in answers:
+        prompt, length = len(answer.prompt), len(answer.ids)
+        clean, losses = prompt + length - BLOCK, length * 5 / 8
+        seen_by_clean = clean * (clean + BLOCK) / 2
+        seen_by_noised = length * (prompt + (length - BLOCK) / 2 + BLOCK)
+        student = 2 * linears * (clean + length) + pair * (seen_by_clean + seen_by_noised) + 2 * head * losses
+        teacher = 2 * linears * (prompt + length) + pair * (prompt + length) ** 2 / 2 + 2 * head * losses
+        total += 3 * student + teacher
+    return total
+
+
+def make_row(
+    given: argparse.Namespace,
+    shape: str,
+    top_k: int,
+    layers: int,
+    layout: str,
+    measured: Measured,
+    reference: Measured | None,
+    ceilings: Ceilings | None,
+    device: torch.device,
+) -> Row:
+    """A measurement with all that follows from it; only a CUDA device gets times."""
+    answers = make_answers(SHAPES[shape], given.lengths)
+    flops = useful_flops(SHAPES[shape], answers)
+    needed = sum(PROMPT + 2 * length - BLOCK for length in given.lengths)
+    padded = len(answers) * (PADDED_PROMPT + 2 * max(given.lengths))
+
+    def absolute(value: float) -> float | None:
+        return value if ceilings else None
+
+    return Row(
+        date=datetime.now(UTC).date().isoformat(),
+        commit=given.commit or commit(),
+        device=device_name(device),
+        shape=shape,
+        layout=layout,
+        top_k=top_k,
+        answers=len(answers),
+        answer_tokens=sum(given.lengths),
+        budget=given.budget,
+        recomputed_layers=SHAPES[shape].num_hidden_layers if layout == "published" else layers,
+        teacher_seconds=absolute(measured.teacher),
+        forward_backward_seconds=absolute(measured.forward_backward),
+        optimiser_seconds=absolute(measured.optimiser),
+        update_seconds=absolute(measured.seconds),
+        useful_tflop=flops / 1e12,
+        useful_tflops=absolute(flops / measured.seconds / 1e12),
+        mfu_measured=flops / measured.seconds / ceilings.flops if ceilings else None,
+        mfu_data_sheet=absolute(flops / measured.seconds / DATA_SHEET),
+        peak_gb=absolute(measured.peak / 1e9),
+        peak_without_optimiser_gb=absolute((measured.peak - measured.held_by_optimiser) / 1e9),
+        peak_activations_gb=absolute((measured.peak - measured.held) / 1e9),
+        padding=padded / needed if layout == "published" else 1.0,
+        ceiling_tflops=ceilings.flops / 1e12 if ceilings else None,
+        ratio_to_reference=reference.seconds / measured.seconds if reference and ceilings else None,
+    )
+
+
+def report(row: Row, csv: Path | None) -> None:
+    """Print a row, and append it to the CSV."""
+    text = f"{row.shape:5}{row.layout:10} top-k {row.top_k:3} recomputed {row.recomputed_layers:2}"
+    if row.update_seconds is not None:
+        text += (
+            f"  {row.update_seconds:7.3f} s = teacher {row.teacher_seconds:.3f} + forward and backward "
+            f"{row.forward_backward_seconds:.3f} + optimiser {row.optimiser_seconds:.3f}"
+            f"  {row.useful_tflops:5.0f} useful TFLOP/s, MFU {row.mfu_measured:.1%} ({row.mfu_data_sheet:.1%})"
+            f"  peak {row.peak_gb:.1f} GB, {row.peak_without_optimiser_gb:.1f}, {row.peak_activations_gb:.1f}"
+        )
+    text += f"  padding {row.padding:.2f}"
+    print(text + (f"  {row.ratio_to_reference:.2f} x published" if row.ratio_to_reference else ""), flush=True)
+    if csv is not None:
+        append(csv, row)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the highest use of memory so far."""
+    if device.type == "cuda":
+        release_memory()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak(device: torch.device) -> int:
+    """Highest use of memory since, in bytes."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+if __name__ == "__main__":
+    main()
