@@ -35,7 +35,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@began=$$(date +%s); echo "== setup: creating .venv with the versions of constraints.txt"; \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: python3 must be 3.11 or newer")'; \
 	python3 -m venv .venv; \
-	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	DS_BUILD_OPS=0 python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev]'; \
 	touch $@; \
 	echo "== setup: took $$(( $$(date +%s) - began )) s"
 

@@ -20,36 +20,36 @@ published recipe offloads it to the host.
 """
 
 import argparse
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import torch
 from ceilings import describe, measure_ceilings
-from floors import SHAPES, Ceilings, linear_parameters
+from floors import SHAPES, Ceilings
 from measure import release_memory, surviving
-from models import mask_token, random_model, random_prompts, variant
+from models import mask_token, random_model, random_prompts
 from published import PADDED_PROMPT, Published
 from table import append, commit
 from timing import device_name, timed
+from trainers import PROMPT, make_trainer
 
-from opdlm.config.training import TrainSettings, TrainStage
+from opdlm.config.hardware import Hardware
+from opdlm.config.training import TrainSettings
 from opdlm.decode.request import Rollout
-from opdlm.distill import trainer as trainer_module
-from opdlm.distill.prompts import Prompt
-from opdlm.distill.trainer import Trainer
+from opdlm.distill import flops
+from opdlm.distill.checkpoint import Progress
+from opdlm.distill.optimiser import Optimiser
+from opdlm.distill.rows import training_row
+from opdlm.distill.states import realised_state
 from opdlm.model.shape import DEFAULT_BLOCK_SIZE, Shape
 
 BLOCK = DEFAULT_BLOCK_SIZE
 LENGTHS = [200, 300, 448, 600, 800, 1052, 1400, 4000]
 """Mean 1,100."""
-PROMPT = 128
 DATA_SHEET = 989e12
 """Dense bf16 FLOP/s of an H200."""
 
@@ -154,53 +154,29 @@ def measure_ours(
     shape: str, top_k: int, answers: list[Rollout], layers: int, given: argparse.Namespace, device: torch.device
 ) -> Measured:
     """The trainer's own update."""
-    trainer = make_trainer(
-        SHAPES[shape], {"batch_size": len(answers), "micro_batch_tokens": given.budget}, top_k, device
-    )
-    trainer.student.recomputed = layers
-    every, step, rng = list(range(len(answers))), trainer.optimiser.step, np.random.default_rng(0)
+    settings = {"batch_size": len(answers), "micro_batch_tokens": given.budget, "divergence": {"top_k": top_k}}
+    trainer = make_trainer(SHAPES[shape], settings, Hardware(recomputed_layers=layers), device)
+    assert isinstance(trainer.optimiser, Optimiser)
+    weights = sum(weight.nbytes for model in (trainer.teacher, trainer.student) for weight in model.parameters())
+    masters = sum(master.nbytes for master in trainer.optimiser.masters)
+    own_masters = masters if trainer.student.lm_head.weight.dtype != torch.float32 else 0
 
     def update() -> Measured:
-        optimiser = 0.0
-
-        def timed_step(lr: float) -> float:
-            nonlocal optimiser
-            optimiser, norm = timed(lambda: step(lr))
-            return norm
-
         reset_peak(device)
+        trainer.meter.take(Progress())
         reading = trainer.read_by_teacher(answers)
-        teacher, _ = timed(lambda: reading.of(every))
-        with mock.patch.object(trainer.optimiser, "step", timed_step):
-            rest, _ = timed(lambda: trainer.update(answers, reading, every, 0, rng))
-        weights = sum(weight.nbytes for model in (trainer.teacher, trainer.student) for weight in model.parameters())
-        masters = sum(master.nbytes for master in trainer.optimiser.masters)
-        extra = 0 if trainer.student.lm_head.weight.dtype == torch.float32 else masters
+        trainer.update(answers, reading, list(range(len(answers))), 0, np.random.default_rng(0))
+        spent = trainer.meter.take(Progress()).seconds
         return Measured(
-            teacher, rest - optimiser, optimiser, peak(device), 2 * masters + extra, weights + 3 * masters + extra
+            teacher=spent["reading"],
+            forward_backward=spent["gradients"] + spent["other"],
+            optimiser=spent["step"],
+            peak=peak(device),
+            held_by_optimiser=2 * masters + own_masters,
+            held=weights + 3 * masters + own_masters,
         )
 
     return min((update() for _ in range(1 + given.repeats)), key=lambda measured: measured.seconds)
-
-
-def make_trainer(shape: Shape, settings: dict[str, object], top_k: int, device: torch.device) -> Trainer:
-    """A trainer with random weights in the place of folders."""
-    train = TrainSettings.model_validate(
-        {"precision": "bf16" if device.type == "cuda" else "fp32", "divergence": {"top_k": top_k}, **settings}
-    )
-    teacher = random_model(shape, device)
-    student = variant(random_model(shape, device), BLOCK).requires_grad_(True)
-    prompts = [Prompt(ids, 10**9) for ids in random_prompts(shape, max(train.prompts_per_rollout, 8), PROMPT)]
-    nowhere, stage = Path(), TrainStage(train=train, prompt="raw", max_prompt_tokens=2000)
-    with ExitStack() as patches:
-        for name, value in {
-            "load_model": mock.Mock(side_effect=[teacher, student]),
-            "load_tokenizer": lambda _: SimpleNamespace(eos_token_id=0),
-            "stop_ids": lambda _: [],
-            "load_prompts": lambda *_: prompts,
-        }.items():
-            patches.enter_context(mock.patch.object(trainer_module, name, value))
-        return Trainer(stage, nowhere, nowhere, nowhere, str(device))
 
 
 # The published layout
@@ -237,24 +213,15 @@ def make_answers(shape: Shape, lengths: list[int]) -> list[Rollout]:
 
 
 def useful_flops(shape: Shape, answers: list[Rollout]) -> float:
-    """Arithmetic of an update, in FLOP.
+    """Arithmetic of an update, in FLOP: the student forwards its rows, backward costs twice that, the teacher reads.
 
-    The student forwards the clean sequence but its last block, and the noised answer; attention sees the pairs that the
-    rule allows; backward costs twice the forward. The teacher forwards the sequence once. Both take logits at the loss
-    positions: 5/8 of the answer, the mean of one to four masked tokens in a block of four.
+    Both take logits at the loss positions only. Attention counts the pairs that see each other.
     """
-    linears, head = linear_parameters(shape), shape.vocab_size * shape.hidden_size
-    pair = 4 * shape.num_attention_heads * shape.head_dim * shape.num_hidden_layers
-    total = 0.0
-    for answer in answers:
-        prompt, length = len(answer.prompt), len(answer.ids)
-        clean, losses = prompt + length - BLOCK, length * 5 / 8
-        seen_by_clean = clean * (clean + BLOCK) / 2
-        seen_by_noised = length * (prompt + (length - BLOCK) / 2 + BLOCK)
-        student = 2 * linears * (clean + length) + pair * (seen_by_clean + seen_by_noised) + 2 * head * losses
-        teacher = 2 * linears * (prompt + length) + pair * (prompt + length) ** 2 / 2 + 2 * head * losses
-        total += 3 * student + teacher
-    return total
+    rng = np.random.default_rng(0)
+    rows = [training_row(answer, BLOCK, mask_token(shape), realised_state, "exclude", rng) for answer in answers]
+    student = flops.in_rows(rows, BLOCK)
+    teacher = flops.forward(shape, flops.reading(answers)) + flops.head(shape, student.logits)
+    return 3 * flops.forward(shape, student) + teacher
 
 
 def make_row(

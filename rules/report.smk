@@ -1,7 +1,11 @@
+from opdlm.config.stages import CurveRun, CurveStage
+
+
 localrules:
     table,
     sweep,
     curves,
+    run_curves,
     rollout,
 
 
@@ -59,9 +63,22 @@ rule sweep:
         " --out {output.svg:q} > {log:q} 2>&1"
 
 
+def curve_stage(run):
+    """What the figure of one run is made of."""
+    source = CurveRun(name=run, folder=layout.model(f"run/{run}"))
+    return CurveStage(title=f"Training of {run}", runs=[source])
+
+
+# The runs side by side; each also has a figure of its own, which the report shows too.
 rule curves:
     input:
-        lambda wildcards: [run.folder for run in plan.curves(wildcards.curves).runs],
+        runs=lambda wildcards: [
+            run.folder for run in plan.curves(wildcards.curves).runs
+        ],
+        figures=lambda wildcards: [
+            layout.figure(f"training/{run.name}")
+            for run in plan.curves(wildcards.curves).runs
+        ],
     output:
         svg=report(
             layout.figure("{curves}"),
@@ -77,6 +94,30 @@ rule curves:
         "../envs/cpu.yaml"
     params:
         settings=lambda wildcards: canonical_json(plan.curves(wildcards.curves)),
+        code=plan.code("curves.py"),
+    shell:
+        "python workflow_scripts/curves.py --settings {params.settings:q}"
+        " --out {output.svg:q} > {log:q} 2>&1"
+
+
+rule run_curves:
+    input:
+        layout.model("run/{run}"),
+    output:
+        svg=report(
+            layout.figure("training/{run}"),
+            caption="captions/run_curves.rst",
+            category="Figures",
+            labels={"figure": "training of {run}"},
+        ),
+        png=layout.figure("training/{run}", "png"),
+        csv=layout.figure("training/{run}", "csv"),
+    log:
+        layout.log("curves", "training/{run}"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        settings=lambda wildcards: canonical_json(curve_stage(wildcards.run)),
         code=plan.code("curves.py"),
     shell:
         "python workflow_scripts/curves.py --settings {params.settings:q}"

@@ -2,6 +2,11 @@
 # of a failed job. Their folder has a new name whenever anything that the weights depend on
 # changes, so that a run never goes on from another one's checkpoints.
 # `exec`: a shell would die of the SIGTERM that training saves on, and Snakemake would not wait.
+# One process for each of the job's GPUs, one without any. How they share their memory is in the
+# section `hardware` of the configuration. Snakemake does not compare params that follow from
+# resources, so a job with another number of GPUs goes on and does not train anew.
+# A training that was stopped and saved ends with status 75, and torchrun then with 1; to Snakemake
+# both have failed, and `retries` in the profile starts the same command again.
 rule train:
     input:
         teacher=lambda wildcards: layout.model(
@@ -25,8 +30,14 @@ rule train:
         settings=lambda wildcards: canonical_json(plan.train_stage(wildcards.run)),
         code=plan.code("train.py"),
         state=lambda wildcards: plan.run_state(wildcards.run),
+        launcher=lambda wildcards, resources: plan.hardware(
+            wildcards.run, resources.get("gpu", 0)
+        ).launcher,
+        hardware=lambda wildcards, threads, resources: plan.hardware(
+            wildcards.run, resources.get("gpu", 0)
+        ).options(threads),
     shell:
-        "exec python workflow_scripts/train.py --settings {params.settings:q}"
+        "exec {params.launcher} workflow_scripts/train.py --settings {params.settings:q}"
         " --teacher {input.teacher:q} --student {input.student:q}"
         " --prompts {input.prompts:q} --state {params.state:q}"
-        " --threads {threads} --out {output:q} >> {log:q} 2>&1"
+        " {params.hardware} --out {output:q} >> {log:q} 2>&1"

@@ -1,11 +1,14 @@
 """Small real models, made on the spot. One thread: the models are too small for more, and CI may share its cores."""
 
+from pathlib import Path
+
 import hypothesis
 import pytest
 import torch
 
 from opdlm.model.qwen3 import Qwen3
 from opdlm.model.shape import Shape
+from tests.family import Family, make_family, run, small_stage
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -56,3 +59,17 @@ def student() -> Qwen3:
 @pytest.fixture
 def teacher() -> Qwen3:
     return make_model(block_size=None)
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """A teacher, its conversion and prompts. Tests read them and change nothing."""
+    return make_family(tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture(scope="session")
+def finished(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of `small_stage()`: `state` and `out`. Tests change copies of it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(family, small_stage(), folder)
+    return folder

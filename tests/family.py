@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from opdlm.config.models import ConvertSettings, PretrainSettings, TinyArchitecture
 from opdlm.config.training import TrainSettings, TrainStage, merged
 from opdlm.data.tiny import rows
+from opdlm.distill.judging import JudgeProcess
+from opdlm.distill.loop import train
 from opdlm.distill.pretrain import pretrain
 from opdlm.files import write_jsonl
+from opdlm.model.checkpoint import read_weights
 from opdlm.model.convert import convert
 
 SMALL = TinyArchitecture(
@@ -51,3 +56,18 @@ def small_stage(**changes: object) -> TrainStage:
     }
     train = TrainSettings.model_validate(merged(base, dict(changes)))
     return TrainStage(train=train, prompt="raw", max_prompt_tokens=100)
+
+
+def run(family: Family, stage: TrainStage, folder: Path) -> Path:
+    """Train in `folder`; returns the model folder."""
+    with JudgeProcess("opdlm.evaluate.judge") as judge:
+        train(stage, family.teacher, family.student, family.prompts, folder / "state", folder / "out", judge=judge)
+    return folder / "out"
+
+
+def assert_same_result(first: Path, second: Path) -> None:
+    """Losses and weights of two model folders are the same, bit for bit."""
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    one, other = read_weights(first), read_weights(second)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

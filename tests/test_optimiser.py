@@ -30,7 +30,7 @@ def train(optimiser: Optimiser, steps: int, first: int = 0) -> None:
 
 def push(optimiser: Optimiser, weight: nn.Parameter, gradient: Tensor) -> None:
     """Give a weight this gradient, by way of a loss that has it."""
-    optimiser.backward((weight * gradient.to(weight.dtype)).sum())
+    optimiser.backward(lambda: (weight * gradient.to(weight.dtype)).sum())
 
 
 def test_bf16_weights_follow_their_fp32_masters() -> None:

@@ -1,9 +1,7 @@
 """Training that is killed, or stopped by a signal, and started again ends as an undisturbed one."""
 
-import itertools
 import multiprocessing
 import os
-import pkgutil
 import random
 import runpy
 import signal
@@ -11,8 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -25,46 +21,12 @@ from opdlm.distill.checkpoint import Progress
 from opdlm.distill.preemption import EXIT_STATUS, SIGNALS, StoppedError
 from opdlm.errors import DataError
 from opdlm.identity import canonical_json
-from tests.family import Family, make_family, small_stage
-from tests.test_training import assert_same_result, run, saved, write_nothing
+from tests.family import Family, assert_same_result, run, small_stage
+from tests.strikes import TRAINER, Strike
+from tests.test_training import saved, write_nothing
 from tests.test_workflow import STAND_IN, Tree
 
 SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "train.py"
-TRAINER = "opdlm.distill.trainer:Trainer"
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
-    return make_family(tmp_path_factory.mktemp("family"))
-
-
-@pytest.fixture(scope="module")
-def finished(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of `small_stage()`: `state` and `out`."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run(family, small_stage(), folder)
-    return folder
-
-
-@dataclass(frozen=True)
-class Strike:
-    """A signal that a process sends to itself at one call of a function."""
-
-    number: signal.Signals
-    owner: str
-    name: str
-    call: int
-
-    def prepare(self, replace: Callable[[object, str, object], None] = setattr) -> None:
-        owner = pkgutil.resolve_name(self.owner)
-        original, calls = getattr(owner, self.name), itertools.count(1)
-
-        def struck(*args: object, **kwargs: object) -> object:
-            if next(calls) == self.call:
-                os.kill(os.getpid(), self.number)
-            return original(*args, **kwargs)
-
-        replace(owner, self.name, struck)
 
 
 class Job:

@@ -1,11 +1,8 @@
 """Two processes that train together do what one does alone."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,7 @@ from torch import Tensor
 from opdlm.distill.ranks import Ranks, shares
 from opdlm.errors import TrainingError
 from opdlm.identity import canonical_json
-from opdlm.model.checkpoint import read_weights
-from tests.family import Family, make_family, small_stage
-from tests.test_training import assert_same_result
+from tests.family import Family, small_stage
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -54,8 +49,7 @@ def outcomes(family: Family, out: Path, processes: int) -> list[Outcome]:
     ]
 
 
-def test_two_ranks_give_the_updates_of_one(tmp_path: Path) -> None:
-    family = make_family(tmp_path)
+def test_two_ranks_give_the_updates_of_one(family: Family, tmp_path: Path) -> None:
     [alone] = outcomes(family, tmp_path / "one", 1)
     first, second = outcomes(family, tmp_path / "two", 2)
     assert first.record["losses"] == second.record["losses"]
@@ -67,37 +61,6 @@ def test_two_ranks_give_the_updates_of_one(tmp_path: Path) -> None:
         assert loss == pytest.approx(expected, abs=1e-6)
     read = first.record["read"] + second.record["read"]
     assert sorted(read) == alone.record["read"] == list(range(7)), "the teacher reads each answer once"
-
-
-def training(family: Family, folder: Path, processes: int) -> list[str]:
-    """The command that trains on so many processes."""
-    script = [str(ROOT / "workflow_scripts" / "train.py"), "--processes", str(processes), "--device", "cpu"]
-    places = {"teacher": family.teacher, "student": family.student, "prompts": family.prompts}
-    places |= {"state": folder / "state", "out": folder / "out"}
-    stage = small_stage(save_every=1, rollouts=6)
-    options = [f"--{name}={value}" for name, value in places.items()]
-    launcher = [*TORCHRUN, "--nproc-per-node", str(processes)] if processes > 1 else [sys.executable]
-    return [*launcher, *script, f"--settings={canonical_json(stage)}", *options]
-
-
-def test_two_ranks_that_are_killed_go_on_bit_for_bit(tmp_path: Path) -> None:
-    family = make_family(tmp_path)
-    quiet: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(training(family, tmp_path / "undisturbed", 2), check=True, timeout=120, **quiet)
-    command = training(family, tmp_path / "killed", 2)
-    with subprocess.Popen(command, start_new_session=True, **quiet) as launcher:
-        while launcher.poll() is None and len(list((tmp_path / "killed" / "state").glob("rollout-*"))) < 2:
-            time.sleep(0.01)
-        assert launcher.poll() is None, "it ended before it could be killed"
-        os.killpg(launcher.pid, signal.SIGKILL)
-    assert not (tmp_path / "killed" / "out").exists()
-    subprocess.run(command, check=True, timeout=120, **quiet)
-    assert_same_result(tmp_path / "killed" / "out", tmp_path / "undisturbed" / "out")
-
-    subprocess.run(training(family, tmp_path / "alone", 1), check=True, timeout=120, **quiet)
-    alone, together = (read_weights(tmp_path / name / "out") for name in ("alone", "undisturbed"))
-    for name, tensor in alone.items():
-        torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=0)
 
 
 def test_a_process_that_is_alone_says_so() -> None:

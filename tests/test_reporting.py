@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
 from opdlm.config.stages import (
     CellHashes,
@@ -128,18 +129,47 @@ def test_sweep(tmp_path: Path) -> None:
     assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
 
+def write_metrics(folder: Path, update: dict[str, float], rollout: dict[str, float | None]) -> CurveRun:
+    """A run of one rollout with two updates, whose losses and gradient norms are 1 and 2."""
+    records: list[dict[str, object]] = [
+        {"kind": "update", "rollout": 1, "update": number, "loss": float(number), **dict.fromkeys(update, number)}
+        for number in (1, 2)
+    ]
+    records += [{"kind": "rollout", "rollout": 1, "mean_length": 8.5, **rollout}]
+    write_jsonl(folder / "metrics.jsonl", records)
+    return CurveRun(name=folder.name, folder=str(folder))
+
+
 def test_training_curves(tmp_path: Path) -> None:
-    runs = []
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        records = [{"kind": "update", "rollout": 1, "update": update, "loss": float(update)} for update in (1, 2)]
-        records += [{"kind": "rollout", "rollout": 1, "mean_length": 8.5, "tokens_per_step": None, "seconds": 1.0}]
-        write_jsonl(folder / "metrics.jsonl", records)
-        runs.append(CurveRun(name=name, folder=str(folder)))
+    runs = [
+        write_metrics(tmp_path / "one", {}, {"tokens_per_step": None, "accuracy": None}),
+        write_metrics(
+            tmp_path / "two", {"grad_norm": 0.0}, {"tokens_per_step": 2.0, "accuracy": 0.25, "threshold": 0.9}
+        ),
+    ]
     out = tmp_path / "training.svg"
     draw_curves(CurveStage(title="Training", runs=runs), out)
-    records = list(csv.reader(out.with_suffix(".csv").open()))
-    assert records[1:] == [["one", "1", "1.5", "8.5", ""], ["two", "1", "1.5", "8.5", ""]]
+    header, *records = csv.reader(out.with_suffix(".csv").open())
+    assert header[2:] == [
+        "loss",
+        "right answers (%)",
+        "tokens per denoising step",
+        "answer length (tokens)",
+        "decoding threshold",
+        "gradient norm",
+    ]
+    assert records == [["one", "1", "1.5", "", "", "8.5", "", ""], ["two", "1", "1.5", "25", "2", "8.5", "0.9", "1.5"]]
     (tmp_path / "two" / "metrics.jsonl").write_text('{"kind": "rollout", "rollout": 1}\n')
     with pytest.raises(DataError, match=r"two/metrics\.jsonl, line 1"):
         draw_curves(CurveStage(title="Training", runs=runs), out)
+
+
+def test_a_curve_of_which_a_run_knows_nothing_has_no_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("opdlm.reporting.curves.save", lambda figure, *_: titles.extend(map(title, figure.axes)))
+    draw_curves(CurveStage(title="t", runs=[write_metrics(tmp_path / "one", {}, {})]), tmp_path / "one.svg")
+    assert titles == ["loss", "answer length (tokens)"]
+
+
+def title(axes: Axes) -> str:
+    return str(axes.get_title())

@@ -51,6 +51,7 @@ def test_an_update_in_bf16_is_nearly_that_in_fp32(tmp_path: Path) -> None:
         trainer = Trainer(stage, family.teacher, family.student, family.prompts, "cpu")
         answers = answers or trainer.write_answers(4)
         reading, rng = trainer.read_by_teacher(answers), np.random.default_rng(0)
-        losses[precision], norms[precision] = trainer.update(answers, reading, [0, 1, 2, 3], 5, rng)
+        update = trainer.update(answers, reading, [0, 1, 2, 3], 5, rng)
+        losses[precision], norms[precision] = update.loss, update.grad_norm
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
     assert norms["bf16"] == pytest.approx(norms["fp32"], rel=0.05)

@@ -17,43 +17,17 @@ from opdlm.config.training import TrainStage
 from opdlm.decode.request import Rollout
 from opdlm.distill import checkpoint
 from opdlm.distill.checkpoint import Progress
-from opdlm.distill.loop import train
 from opdlm.distill.trainer import Trainer
 from opdlm.errors import CheckpointError, DataError, TrainingError
 from opdlm.files import write_jsonl
 from opdlm.model.checkpoint import load_config, load_model, read_weights
 from tests.conftest import assert_close
-from tests.family import Family, make_family, small_stage
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
-    return make_family(tmp_path_factory.mktemp("family"))
-
-
-@pytest.fixture(scope="module")
-def finished(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of `small_stage()`: `state` and `out`."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run(family, small_stage(), folder)
-    return folder
-
-
-def run(family: Family, stage: TrainStage, folder: Path) -> Path:
-    train(stage, family.teacher, family.student, family.prompts, folder / "state", folder / "out")
-    return folder / "out"
+from tests.family import Family, assert_same_result, run, small_stage
 
 
 def records(out: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
-
-
-def assert_same_result(first: Path, second: Path) -> None:
-    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
-    one, other = read_weights(first), read_weights(second)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def truncate(file: Path) -> None:
@@ -123,7 +97,9 @@ def test_metrics_that_lost_lines_are_an_error(family: Family, tmp_path: Path, fi
 def test_a_checkpoint_holds_the_student_as_a_model_folder(family: Family, finished: Path) -> None:
     student = saved(finished / "state")[-1] / "student"
     assert load_model(student).shape.block_size == 4
-    assert {file.name for file in student.iterdir()} == {file.name for file in family.student.iterdir()}
+    files = {file.name for file in family.student.iterdir()}
+    assert {file.name for file in student.iterdir()} == {*files, "README.md"}
+    assert (student / "README.md").read_bytes() == (finished / "out" / "README.md").read_bytes()
     one, other = read_weights(student), read_weights(finished / "out")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -156,8 +132,8 @@ def gradients(family: Family, stage: TrainStage) -> tuple[float, list[Tensor]]:
         return 0.0
 
     trainer.optimiser.step = take  # type: ignore[method-assign]
-    loss, _ = trainer.update(answers, reading, [0, 1, 2, 3], 5, np.random.default_rng(0))
-    return loss, taken
+    update = trainer.update(answers, reading, [0, 1, 2, 3], 5, np.random.default_rng(0))
+    return update.loss, taken
 
 
 def test_an_update_does_not_depend_on_how_the_batch_is_packed(family: Family) -> None:

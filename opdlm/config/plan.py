@@ -10,6 +10,7 @@ from opdlm.config.base import Strict
 from opdlm.config.data import PromptSettings, RowsStage, Source
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage, ScoreStage
+from opdlm.config.hardware import Hardware, fitting
 from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
 from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure
@@ -78,6 +79,10 @@ class Plan:
         return TrainStage(
             train=train_settings(chosen), prompt=prompts.prompt, max_prompt_tokens=prompts.max_prompt_tokens
         )
+
+    def hardware(self, run: str, devices: int) -> Hardware:
+        """How a training uses so many devices."""
+        return fitting(self.settings.hardware.get(run, {}), devices)
 
     def run_init(self, run: str) -> str:
         """Name of the initialisation that a run starts from."""

@@ -11,6 +11,7 @@ from opdlm.config.base import Name, Strict, explained
 from opdlm.config.data import PromptSettings
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import BenchmarkSettings
+from opdlm.config.hardware import Memory
 from opdlm.config.models import ConvertSettings, TeacherSettings
 from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure, TableSettings
 from opdlm.config.training import RunSettings, train_settings
@@ -25,6 +26,9 @@ class Settings(Strict):
     teachers: dict[Name, TeacherSettings]
     prompts: dict[Name, PromptSettings]
     runs: dict[Name, RunSettings]
+    hardware: dict[Name, dict[Annotated[int, Field(gt=0)], Memory]] = Field(
+        default={}, description="by run and number of devices (the largest not above the job's) how memory is used"
+    )
     decodings: dict[Name, DecodingSettings]
     benchmarks: dict[Name, BenchmarkSettings]
     tables: dict[Name, TableSettings] = {}
@@ -89,6 +93,8 @@ def _check_names(settings: Settings) -> None:
     for name, run in settings.runs.items():
         _known(f"runs.{name}.teacher", run.teacher, settings.teachers)
         _known(f"runs.{name}.prompts", run.prompts, settings.prompts)
+    for name in settings.hardware:
+        _known(f"hardware.{name}", name, settings.runs)
     for name, table in settings.tables.items():
         for index, row in enumerate(table.rows):
             _check_model(f"tables.{name}.rows.{index}.model", row.model, settings)

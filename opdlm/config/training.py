@@ -10,6 +10,7 @@ from opdlm.config.decoding import DecodingSettings
 from opdlm.config.models import ConvertSettings
 
 Objective = Literal["on_policy", "random_mask", "off_policy_kd", "sft"]
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class Ramp(Strict):
@@ -44,6 +45,16 @@ class OptimiserSettings(Strict):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
 
+class LoraSettings(Strict):
+    """Low-rank adapters in place of full training. There is no dropout: it would draw from a generator of its own."""
+
+    rank: int = Field(default=16, gt=0)
+    alpha: float = Field(default=32.0, gt=0, description="the adapters' products are scaled by alpha / rank")
+    targets: list[Projection] = Field(
+        default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1
+    )
+
+
 class TrainSettings(Strict):
     """The distillation of one student."""
 
@@ -65,6 +76,7 @@ class TrainSettings(Strict):
         description="loss at the end-of-answer token: none; the teacher's; or also end tokens after it in its block",
     )
     optimiser: OptimiserSettings = OptimiserSettings()
+    lora: LoraSettings | None = Field(default=None, description="null: all weights are trained")
     precision: Literal["bf16", "fp32"] = Field(
         default="bf16", description="of weights and activations; sums, losses and the optimiser are always in fp32"
     )

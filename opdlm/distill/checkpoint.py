@@ -1,6 +1,7 @@
 """Training state on disk: exact resume after a kill at any moment, and a lock against a second trainer.
 
 A checkpoint is a folder with the student in Hugging Face layout, the optimiser, the counters, and a hash of each file.
+Where several processes share out the optimiser's state, each writes its own part, and the same number must read them.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from opdlm.decode.request import Rollout
+from opdlm.distill.ranks import Ranks
 from opdlm.errors import CheckpointError, DataError, TrainingError
 from opdlm.files import new_folder, read_json, sha256, write_json, write_text
 from opdlm.model.checkpoint import load_model
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 KEPT = 2
 """Checkpoints that stay; a damaged newest one is skipped for the one before."""
 STUDENT, TRAINING, PROGRESS, HASHES = "student", "training.pt", "progress.json", "sha256.json"
+SHARED = "shared.json"
 
 
 class Progress(BaseModel):
@@ -39,6 +43,13 @@ class Progress(BaseModel):
     """Rollouts that are finished."""
     updates: int = 0
     loss_tokens: int = 0
+    """Answer tokens trained on."""
+    rollout_tokens: int = 0
+    """Answer tokens written."""
+    seconds: float = 0.0
+    """Wall time of all starts."""
+    flops: float = 0.0
+    """Floating-point operations of all processes and starts."""
     metrics_bytes: int = 0
     """Length of the metrics file at this point; what a killed run wrote beyond it is cut off."""
     answers: list[Rollout] = []
@@ -53,7 +64,45 @@ class Progress(BaseModel):
         return f"rollout-{begun:06d}-update-{self.updates:06d}"
 
 
-def save(state: Path, progress: Progress, tensors: dict[str, Any], write_student: Callable[[Path], None]) -> None:
+@dataclass(frozen=True)
+class Shared:
+    """The processes that write a checkpoint together, and the ZeRO stage.
+
+    In stage 0 all hold the same, so the first one writes it, and any number of processes may read it.
+    """
+
+    ranks: Ranks = field(default_factory=Ranks)
+    zero: int = 0
+
+    @property
+    def part(self) -> str:
+        """File of this process's tensors."""
+        return f"training-{self.ranks.rank}.pt" if self.zero else TRAINING
+
+    @property
+    def together(self) -> "Together":
+        """What must be the same when the checkpoint is read."""
+        return Together(self.ranks.world if self.zero else 0, self.zero)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Number of processes that each hold a part, and the ZeRO stage; zeros if one file holds everything."""
+
+    processes: int
+    zero: int
+
+    def __str__(self) -> str:
+        return f"{self.processes} processes with ZeRO stage {self.zero}" if self.zero else "any processes without ZeRO"
+
+
+def save(
+    state: Path,
+    progress: Progress,
+    tensors: dict[str, Any],
+    write_student: Callable[[Path], None],
+    shared: Shared = Shared(),
+) -> None:
     """Write a checkpoint atomically and remove all but the last ones. One that is there and intact is left as it is.
 
     Args:
@@ -61,13 +110,19 @@ def save(state: Path, progress: Progress, tensors: dict[str, Any], write_student
         progress: counters.
         tensors: the trainer's `state_dict`.
         write_student: writes the student, as a model folder, into the folder given to it.
+        shared: who writes it; all processes call this.
     """
     place = state / progress.name
-    if not place.exists() or damage(place):
+    if not shared.ranks.first:
+        _write_parts(None, tensors, shared)
+        return
+    if place.exists() and damage(place) is None:
+        _write_parts(None, tensors, shared)
+    else:
         with new_folder(place) as folder:
             (folder / STUDENT).mkdir()
             write_student(folder / STUDENT)
-            torch.save({key: value for key, value in tensors.items() if key != STUDENT}, folder / TRAINING)
+            _write_parts(folder, tensors, shared)
             write_text(folder / PROGRESS, json.dumps(progress.model_dump(mode="json")))
             files = sorted(file for file in folder.rglob("*") if file.is_file())
             write_json(folder / HASHES, {str(file.relative_to(folder)): sha256(file) for file in files})
@@ -77,25 +132,52 @@ def save(state: Path, progress: Progress, tensors: dict[str, Any], write_student
         shutil.rmtree(folder)
 
 
-def load_latest(state: Path) -> tuple[Progress, dict[str, Any]] | None:
+def _write_parts(folder: Path | None, tensors: dict[str, Any], shared: Shared) -> None:
+    """Write the tensors: the first process for all, or each its own into the folder that only the first one knows.
+
+    No folder: nothing is to be written (the first process says so), or this is not the first process.
+    """
+    if shared.zero:
+        [folder] = shared.ranks.gather([folder] if shared.ranks.first else [])
+    if folder is None:
+        return
+    torch.save({key: value for key, value in tensors.items() if key != STUDENT}, folder / shared.part)
+    if shared.zero:
+        if shared.ranks.first:
+            write_json(folder / SHARED, asdict(shared.together))
+        shared.ranks.wait()
+
+
+def load_latest(state: Path, shared: Shared = Shared()) -> tuple[Progress, dict[str, Any]] | None:
     """The newest checkpoint that is intact, as counters and the trainer's `state_dict`; none if there is none yet.
 
     Raises:
-        CheckpointError: there are checkpoints, and all of them are damaged.
+        CheckpointError: there are checkpoints, and all of them are damaged; or other processes wrote the newest one
+            together than `shared` says.
     """
     found = _checkpoints(state)
     for folder in reversed(found):
         fault = damage(folder)
         if fault is None:
-            training = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-            student = load_model(folder / STUDENT).state_dict()
-            return Progress.model_validate(read_json(folder / PROGRESS)), {STUDENT: student, **training}
+            return Progress.model_validate(read_json(folder / PROGRESS)), _tensors(folder, shared)
         log.warning("checkpoint %s is damaged (%s); looking for the one before", folder, fault)
     if found:
         raise CheckpointError(
             f"none of the {len(found)} checkpoints in {state} is intact: delete {state} to begin anew"
         )
     return None
+
+
+def _tensors(folder: Path, shared: Shared) -> dict[str, Any]:
+    """The trainer's `state_dict` in a checkpoint; with ZeRO this process's part, which the weights can be had from."""
+    wrote = Together(**read_json(folder / SHARED)) if (folder / SHARED).exists() else Shared().together
+    if wrote != shared.together:
+        raise CheckpointError(
+            f"{folder} was written by {wrote}, and this run has {shared.together}: "
+            f"go on as it began, or delete {folder.parent} to begin anew"
+        )
+    training = torch.load(folder / shared.part, map_location="cpu", weights_only=True)
+    return training if shared.zero else {STUDENT: load_model(folder / STUDENT).state_dict(), **training}
 
 
 def damage(checkpoint: Path) -> str | None:

@@ -10,25 +10,29 @@ The other objectives change who writes the answers, which masks are drawn, and t
 """
 
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from accelerate.tracking import GeneralTracker
 
+from opdlm.config.hardware import ALONE, Hardware
 from opdlm.config.training import TrainStage
-from opdlm.decode.request import Rollout
 from opdlm.distill import checkpoint
+from opdlm.distill.card import Origin, write_card
 from opdlm.distill.checkpoint import Progress
-from opdlm.distill.metrics import Metrics, NoMetrics
+from opdlm.distill.judging import Judge, Judging
+from opdlm.distill.metrics import Metrics, NoMetrics, update_record
 from opdlm.distill.preemption import StoppedError, StopRequest, stop_request
 from opdlm.distill.ranks import Ranks
+from opdlm.distill.trackers import check, started
 from opdlm.distill.trainer import Trainer
 from opdlm.files import new_folder, write_text
 from opdlm.identity import canonical_json
-from opdlm.model.checkpoint import copy_tokenizer, load_config, save_model
+from opdlm.model.checkpoint import copy_tokenizer, load_config, load_tokenizer, save_model
+from opdlm.model.qwen3 import Qwen3
 
 
 def train(
@@ -39,8 +43,9 @@ def train(
     state: Path,
     out: Path,
     device: str = "cpu",
-    ranks: Ranks | None = None,
-    recomputed_layers: int = 0,
+    hardware: Hardware = ALONE,
+    judge: Judge | None = None,
+    trackers: Sequence[str | GeneralTracker] = (),
 ) -> None:
     """Distil `teacher` into the block-diffusion model `student` and write the result to `out`.
 
@@ -53,34 +58,43 @@ def train(
         state: folder for checkpoints and metrics of this run.
         out: model folder to write; `settings.json` and `metrics.jsonl` go into it too.
         device: where to train.
-        ranks: the processes that train together; without them this one is alone. Only the first writes files.
-        recomputed_layers: layers of the student that are computed again in the backward pass, to save memory.
+        hardware: the processes, of which this is one, and how they share the memory.
+        judge: says which answers are right, for the metrics; the first process asks it.
+        trackers: names of accelerate's experiment trackers (`wandb`), or trackers of one's own.
 
     Raises:
+        SettingsError: a tracker is not installed.
         StoppedError: SIGTERM or SIGUSR1 came; every update is in a checkpoint.
-        TrainingError: the loss is not finite, or another process trains in `state`.
+        TrainingError: the loss is not finite, another process trains in `state`, or the processes are not as many.
         DataError: the prompts are malformed or none is left.
-        CheckpointError: a model folder is incomplete, or no checkpoint in `state` is intact.
+        CheckpointError: a model folder is incomplete, no checkpoint in `state` is intact, or the newest one belongs to
+            another number of processes or ZeRO stage.
     """
-    ranks = ranks or Ranks(device=device)
+    check(trackers)
+    ranks = Ranks(hardware.processes, device)
     with first_locks(state, ranks), stop_request() as stop:
-        trainer = Trainer(stage, teacher, student, prompts, device, ranks)
-        trainer.student.recomputed = recomputed_layers
-        progress = resume(trainer, state)
-        with Metrics(state, progress, trainer.total_rollouts) if ranks.first else NoMetrics() as metrics:
+        trainer = Trainer(stage, teacher, student, prompts, device, ranks, hardware)
+        progress, origin = resume(trainer, state), Origin(stage, teacher, student)
+        judging = Judging(judge, load_tokenizer(student))
+        with (
+            Metrics(state, progress, trainer.total_rollouts, judging, started(trackers, state, stage))
+            if ranks.first
+            else NoMetrics()
+        ) as metrics:
             while progress.rollouts < trainer.total_rollouts and not ranks.any(stop.signal):
                 one_rollout(trainer, progress, metrics, stop)
                 if not progress.answers and progress.rollouts % stage.train.save_every == 0:
-                    save(trainer, progress, metrics, state, student)
-            save(trainer, progress, metrics, state, student)
+                    save(trainer, progress, metrics, state, origin)
+            save(trainer, progress, metrics, state, origin)
         if progress.rollouts < trainer.total_rollouts:
             raise StoppedError(
                 f"stopped by {ranks.any(stop.signal)} after {progress.rollouts} of {trainer.total_rollouts} rollouts "
                 f"and {progress.updates} updates, all saved; rerun the same command to go on"
             )
+        trained = trainer.whole_student()
         if ranks.first:
             with new_folder(out) as folder:
-                write_student(trainer, student, folder)
+                write_student(trained, origin, progress, folder)
                 write_text(folder / "settings.json", canonical_json(stage))
                 shutil.copyfile(state / "metrics.jsonl", folder / "metrics.jsonl")
 
@@ -99,44 +113,22 @@ def one_rollout(trainer: Trainer, progress: Progress, metrics: Metrics | NoMetri
 
     If training is to stop it ends before the next update, and another call goes on there.
     """
-    number, began = progress.rollouts + 1, time.perf_counter()
+    number = progress.rollouts + 1
     answers = progress.answers = progress.answers or trainer.write_answers(number)
+    metrics.judge(trainer, number, answers)
     reading = trainer.read_by_teacher(answers)
-    written = time.perf_counter()
     for batch, rng in updates_to_do(trainer, progress):
         if trainer.ranks.any(stop.signal):
+            trainer.meter.take(progress)
             return
-        loss, grad_norm = trainer.update(answers, reading, batch, progress.updates, rng)
+        update = trainer.update(answers, reading, batch, progress.updates, rng)
         progress.loss_tokens += sum(len(answers[index].ids) for index in batch)
-        metrics.write(
-            "update",
-            progress.updates,
-            {
-                "rollout": number,
-                "update": progress.updates,
-                "loss": loss,
-                "grad_norm": grad_norm,
-                "lr": trainer.learning_rate(progress.updates),
-                "loss_tokens": progress.loss_tokens,
-            },
-        )
+        metrics.update(update_record(trainer, progress, update))
         progress.updates += 1
         progress.generator = rng.bit_generator.state
+    progress.rollout_tokens += sum(len(answer.ids) for answer in answers)
     progress.rollouts, progress.answers = number, []
-    record = {
-        "rollout": number,
-        "max_tokens": trainer.max_tokens(number),
-        "threshold": trainer.decoding(number).threshold,
-        **rollout_metrics(answers),
-    }
-    metrics.write("rollout", number, record)
-    seconds = {"rollout": written - began, "update": time.perf_counter() - written}
-    metrics.advance(
-        loss=f"{loss:.4f}",
-        length=f"{record['mean_length']:.0f}",
-        per_step=f"{record['tokens_per_step']:.2f}",
-        seconds=f"{seconds['rollout']:.1f}+{seconds['update']:.1f}",
-    )
+    metrics.rollout(trainer, progress, answers, update)
 
 
 def updates_to_do(trainer: Trainer, progress: Progress) -> Iterator[tuple[list[int], np.random.Generator]]:
@@ -157,18 +149,9 @@ def updates_to_do(trainer: Trainer, progress: Progress) -> Iterator[tuple[list[i
             yield batch.tolist(), rng
 
 
-def rollout_metrics(answers: list[Rollout]) -> dict[str, float]:
-    """Means over the answers of one rollout."""
-    return {
-        "mean_length": float(np.mean([len(answer.ids) for answer in answers])),
-        "tokens_per_step": float(np.mean([answer.tokens_per_step for answer in answers])),
-        "finished": float(np.mean([answer.finish == "stop" for answer in answers])),
-    }
-
-
 def resume(trainer: Trainer, state: Path) -> Progress:
     """Load the last good checkpoint, if there is one."""
-    found = checkpoint.load_latest(state)
+    found = checkpoint.load_latest(state, trainer.shared)
     if found is None:
         return Progress()
     progress, tensors = found
@@ -176,14 +159,16 @@ def resume(trainer: Trainer, state: Path) -> Progress:
     return progress
 
 
-def save(trainer: Trainer, progress: Progress, metrics: Metrics | NoMetrics, state: Path, student: Path) -> None:
-    """Write a checkpoint, with the metrics up to here; all ranks hold the same, so the first one's is enough."""
+def save(trainer: Trainer, progress: Progress, metrics: Metrics | NoMetrics, state: Path, origin: Origin) -> None:
+    """Write a checkpoint, with the metrics up to here, which the first rank has."""
     if trainer.ranks.first:
         progress.metrics_bytes = metrics.flush()
-        checkpoint.save(state, progress, trainer.state_dict(), partial(write_student, trainer, student))
+    write = partial(write_student, trainer.whole_student(), origin, progress)
+    checkpoint.save(state, progress, trainer.state_dict(), write, trainer.shared)
 
 
-def write_student(trainer: Trainer, student: Path, folder: Path) -> None:
-    """Fill `folder` with the student as a model folder; what is not weights comes from its initialisation `student`."""
-    save_model(folder, trainer.student, load_config(student))
-    copy_tokenizer(student, folder)
+def write_student(trained: Qwen3, origin: Origin, progress: Progress, folder: Path) -> None:
+    """Fill `folder` with the student as a model folder; what is not weights comes from its initialisation."""
+    save_model(folder, trained, load_config(origin.student))
+    copy_tokenizer(origin.student, folder)
+    write_card(folder, origin, progress)

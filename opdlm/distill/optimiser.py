@@ -6,7 +6,7 @@ fp32, and rounds the masters into the weights after each update.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -44,9 +44,15 @@ class Optimiser:
             fused=self.weights[0].is_cuda,
         )
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a part of the batch's loss to those of the parts before it."""
-        loss.backward()
+    def parts(self, mine: int) -> int:
+        """In how many parts the batch's loss must come, if it has `mine` here: in any number."""
+        return mine
+
+    def backward(self, loss: Callable[[], Tensor]) -> Tensor:
+        """Compute a part of the batch's loss and add its gradients to those of the parts before it; returns it."""
+        part = loss()
+        part.backward()
+        return part.detach()
 
     @torch.no_grad()
     def step(self, lr: float) -> float:

@@ -16,10 +16,11 @@ from opdlm.files import read_jsonl
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A training prompt: token ids, and the longest answer that its domain allows."""
+    """A training prompt: token ids, the longest answer that its domain allows, and the row that it is made of."""
 
     ids: list[int]
     cap: int
+    row: Row
 
 
 def load_prompts(path: Path, stage: TrainStage, tokenizer: Tokenizer) -> list[Prompt]:
@@ -36,7 +37,7 @@ def load_prompts(path: Path, stage: TrainStage, tokenizer: Tokenizer) -> list[Pr
         if len(ids) > stage.max_prompt_tokens:
             too_long.append((number, len(ids)))
         else:
-            prompts.append(Prompt(ids, stage.train.domain_caps.get(row.domain or "", sys.maxsize)))
+            prompts.append(Prompt(ids, stage.train.domain_caps.get(row.domain or "", sys.maxsize), row))
     if too_long:
         number, length = too_long[0]
         message = f"{path}: {len(too_long)} prompts exceed max_prompt_tokens={stage.max_prompt_tokens}"

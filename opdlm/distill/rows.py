@@ -85,6 +85,7 @@ class Pack:
         tokens: the clean token at each of them (the end token behind the answer), `[losses]`.
         teacher_rows: index of the teacher's hidden state that predicts each of them, -1 behind the answer, `[losses]`.
         weights: weight of each in the loss of the whole batch, `[losses]`.
+        answers: the answer that each belongs to, by its place among those given to `packs`, `[losses]`.
     """
 
     ids: Tensor
@@ -95,6 +96,7 @@ class Pack:
     tokens: Tensor
     teacher_rows: Tensor
     weights: Tensor
+    answers: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,10 @@ def packs(
     Each answer's loss is the mean over its own positions, and the batch's loss the mean over its answers (spec 4.6),
     however the batch is cut.
     """
+    first = 0
     for group in grouped(answers, lambda answer: len(answer.row.ids), budget):
-        yield _pack(group, batch, block_size, end_token, device)
+        yield _pack(group, first, batch, block_size, end_token, device)
+        first += len(group)
 
 
 def grouped(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iterator[list[T]]:
@@ -138,7 +142,7 @@ def grouped(items: Sequence[T], length: Callable[[T], int], budget: int) -> Iter
         yield group
 
 
-def _pack(group: list[Answer], batch: int, block_size: int, end_token: int, device: torch.device) -> Pack:
+def _pack(group: list[Answer], first: int, batch: int, block_size: int, end_token: int, device: torch.device) -> Pack:
     rows = [answer.row for answer in group]
     lengths = [len(row.ids) for row in rows]
     starts = np.cumsum([0, *lengths[:-1]])
@@ -166,4 +170,5 @@ def _pack(group: list[Answer], batch: int, block_size: int, end_token: int, devi
         tokens=flat([np.concatenate(clean_ids)[sorting]]),
         teacher_rows=flat([teacher_rows[sorting]]),
         weights=flat([np.concatenate(weights)[sorting]], torch.float32),
+        answers=flat([first + np.repeat(np.arange(len(rows)), [len(row.loss_places) for row in rows])[sorting]]),
     )

@@ -1,7 +1,9 @@
 """The parts of a distillation step: answers, the teacher's reading of them, one update."""
 
 import math
-from itertools import accumulate
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate, chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,22 @@ from torch import Tensor
 
 from opdlm.chat import stop_ids
 from opdlm.config.decoding import DecodingSettings
+from opdlm.config.hardware import ALONE, Hardware
 from opdlm.config.training import TrainStage
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
+from opdlm.distill import flops
+from opdlm.distill.checkpoint import Shared
 from opdlm.distill.divergence import chunked_loss, divergence, negative_log_likelihood
+from opdlm.distill.meter import Meter
 from opdlm.distill.optimiser import Optimiser
 from opdlm.distill.prompts import load_prompts, order
 from opdlm.distill.ranks import Ranks, shares
-from opdlm.distill.rows import Answer, Pack, grouped, packs, training_row
+from opdlm.distill.rows import Answer, Pack, TrainingRow, grouped, packs, training_row
 from opdlm.distill.schedules import max_tokens, ramp, warmup_cosine
 from opdlm.distill.states import close_block, random_state, realised_state
+from opdlm.distill.tally import Tally, Update, by_tenth, masked_fraction
+from opdlm.distill.zero import ZeroOptimiser
 from opdlm.errors import CheckpointError, TrainingError
 from opdlm.model.attention import causal
 from opdlm.model.checkpoint import load_model, load_tokenizer
@@ -75,17 +83,33 @@ class Trainer:
     """Student, teacher, optimiser, and what they are trained on."""
 
     def __init__(
-        self, stage: TrainStage, teacher: Path, student: Path, prompts: Path, device: str, ranks: Ranks | None = None
+        self,
+        stage: TrainStage,
+        teacher: Path,
+        student: Path,
+        prompts: Path,
+        device: str,
+        ranks: Ranks | None = None,
+        hardware: Hardware = ALONE,
     ) -> None:
         self.settings, self.ranks = stage.train, ranks or Ranks(device=device)
+        self.shared = Shared(self.ranks, hardware.zero)
         tokenizer = load_tokenizer(student)
         self.stop_ids, self.end_token = stop_ids(tokenizer), tokenizer.eos_token_id
         self.prompts = load_prompts(prompts, stage, tokenizer)
         precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.settings.precision]
         self.teacher = load_model(teacher, precision, self.ranks.device).requires_grad_(False)
         self.student = load_model(student, precision, self.ranks.device)
+        if self.student.device.type == "cuda" and hardware.zero < 3:  # there DeepSpeed's hooks lie between the parts
+            self.student.compile_parts()
         self.block_size, self.mask_token = block_geometry(self.student, student)
-        self.optimiser = Optimiser(self.student.parameters(), self.settings.optimiser, self.ranks)
+        self.student.recomputed = hardware.recomputed_layers
+        self.optimiser: Optimiser | ZeroOptimiser
+        if hardware.zero:
+            self.optimiser = ZeroOptimiser(self.student, self.settings.optimiser, self.ranks, hardware)
+        else:
+            self.optimiser = Optimiser(self.student.parameters(), self.settings.optimiser, self.ranks)
+        self.meter = Meter(self.ranks.device)
 
     # Plan
 
@@ -125,6 +149,7 @@ class Trainer:
 
     def write_answers(self, rollout: int) -> list[Rollout]:
         """Answers to the rollout's prompts, with their trajectories."""
+        self.meter.ends("other")
         count, limit = self.settings.prompts_per_rollout, self.max_tokens(rollout)
         decoding = self.decoding(rollout)
         requests = []
@@ -134,12 +159,14 @@ class Trainer:
             requests.append(Request(prompt.ids, min(limit, prompt.cap), seed))
         dealt = shares([len(request.prompt) + request.max_tokens for request in requests], self.ranks.world)
         mine = dealt[self.ranks.rank]
-        writer = self.teacher if decoding.strategy == "autoregressive" else self.student
+        writer = self.teacher if decoding.strategy == "autoregressive" else self.whole_student()
         written = Engine(writer, self.stop_ids, count).generate([requests[place] for place in mine], decoding)
         if writer is self.teacher:
             written = [close_block(answer, self.block_size, self.end_token) for answer in written]
-        answers = self.ranks.gather(list(zip(mine, written, strict=True)))
-        return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
+        gathered = self.ranks.gather(list(zip(mine, written, strict=True)))
+        answers = [answer for _, answer in sorted(gathered, key=lambda pair: pair[0])]
+        self.meter.ends("rollout", flops.forward(writer.shape, flops.writing(answers, writer.shape.block_size)))
+        return answers
 
     def read_by_teacher(self, answers: list[Rollout]) -> Reading:
         """One causal pass of the teacher over prompts and answers; each process reads those it trains on.
@@ -147,19 +174,17 @@ class Trainer:
         On a CPU every answer is read alone: a resumed run would otherwise read others together with it, and differ in
         the last bits.
         """
+        self.meter.ends("reading", flops.forward(self.teacher.shape, flops.reading(answers)))
         alone = self.teacher.device.type == "cpu"
         return Reading(self.teacher, answers, 1 if alone else self.settings.micro_batch_tokens)
 
     def update(
         self, answers: list[Rollout], reading: Reading, batch: list[int], update: int, rng: np.random.Generator
-    ) -> tuple[float, float]:
+    ) -> Update:
         """One optimiser update on the answers of `batch`, each in a freshly drawn state.
 
-        Returns:
-            loss and gradient norm before clipping.
-
         Raises:
-            TrainingError: one of them is not finite; the weights are as before.
+            TrainingError: loss or gradient norm is not finite; the weights are as before.
         """
         settings = self.settings
         sample_state = realised_state if settings.objective == "on_policy" else random_state
@@ -170,31 +195,52 @@ class Trainer:
         ]
         mine = shares([len(row.ids) for row in rows], self.ranks.world)[self.ranks.rank]
         hidden, starts = reading.of([batch[place] for place in mine])
+        self.meter.ends("reading")
         chosen = [
             Answer(rows[place], answers[batch[place]].ids, start) for place, start in zip(mine, starts, strict=True)
         ]
-        total = torch.zeros((), device=self.student.device)
-        for pack in packs(
-            chosen, len(batch), settings.micro_batch_tokens, self.block_size, self.end_token, self.student.device
-        ):
-            pack_loss = self.loss(pack, hidden)
-            self.optimiser.backward(pack_loss)
-            total += pack_loss.detach()
-        loss = self.ranks.sum(total).item()
+        tally = Tally(mine, len(batch), self.student.device)
+        for pack in self.packs(chosen, len(batch)):
+            losses = torch.zeros_like(pack.weights)
+            tally.add(pack, self.optimiser.backward(partial(self.loss, pack, hidden, losses)), losses)
+        loss, by_answer = tally.over(self.ranks)
+        self.meter.ends("gradients", self.flops(rows))
         norm = self.optimiser.step(self.learning_rate(update)) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise TrainingError(
                 f"update {update}: loss {loss}, gradient norm {norm}; the last checkpoint is intact. "
                 f"Try a lower train.optimiser.lr (now {settings.optimiser.lr})"
             )
-        return loss, norm
+        self.meter.ends("step")
+        masked = [masked_fraction(row, answers[i], self.mask_token) for row, i in zip(rows, batch, strict=True)]
+        return Update(loss, by_tenth(by_answer, masked), norm, len(batch), sum(len(row.ids) for row in rows))
 
-    def loss(self, pack: Pack, by_teacher: Tensor) -> Tensor:
+    def flops(self, rows: list[TrainingRow]) -> int:
+        """Operations of an update: the student's passes over its rows, and the teacher's logits for them."""
+        taught = 0 if self.settings.objective == "sft" else sum(int((row.answer_index >= 0).sum()) for row in rows)
+        spent = flops.update(self.student.shape, flops.in_rows(rows, self.block_size), self.student.recomputed)
+        return spent + flops.head(self.teacher.shape, taught)
+
+    def packs(self, mine: list[Answer], batch: int) -> Iterator[Pack]:
+        """This process's packs of a batch of `batch` answers, and idle ones as long as another process has more.
+
+        An idle pack is one block without loss: zero, with a gradient of zero for every weight.
+        """
+        budget = self.settings.micro_batch_tokens
+        cut = partial(
+            packs, budget=budget, block_size=self.block_size, end_token=self.end_token, device=self.student.device
+        )
+        count = sum(1 for _ in grouped(mine, lambda answer: len(answer.row.ids), budget))
+        [idle] = cut([Answer(idle_row(self.block_size), [], 0)], batch)
+        return chain(cut(mine, batch), repeat(idle, self.optimiser.parts(count) - count))
+
+    def loss(self, pack: Pack, by_teacher: Tensor, losses: Tensor) -> Tensor:
         """The pack's share of the batch's loss: the weighted sum over its masked positions.
 
         Args:
             pack: training rows.
             by_teacher: the teacher's hidden states, `[tokens, hidden]`.
+            losses: takes the loss at each position, without its weight and its gradient, `[losses]`.
         """
         hidden = self.student(pack.ids, pack.positions, pack.attend)[pack.places]
         taught = 0 if self.settings.objective == "sft" else pack.taught
@@ -209,20 +255,43 @@ class Trainer:
                     negative_log_likelihood(without, pack.tokens[chunk][count:]),
                 ]
             )
+            losses[chunk] = distances.detach()
             return (distances * pack.weights[chunk]).sum()
 
         return chunked_loss(hidden, self.student.lm_head.weight, chunk_loss)
 
     # State
 
+    def whole_student(self) -> Qwen3:
+        """The student to decode with and to save: the one that is trained, or a copy where DeepSpeed owns its memory.
+
+        With ZeRO all processes must ask for it.
+        """
+        return self.optimiser.whole_student() if isinstance(self.optimiser, ZeroOptimiser) else self.student
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs beside its counters."""
+        """Everything a resumed run needs beside its counters; with ZeRO this process's share of it."""
+        if isinstance(self.optimiser, ZeroOptimiser):
+            return {"optimiser": self.optimiser.state_dict()}
         return {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, tensors: dict[str, Any]) -> None:
         """Take up the state of `state_dict`."""
-        self.student.load_state_dict(tensors["student"])
+        if isinstance(self.optimiser, Optimiser):
+            self.student.load_state_dict(tensors["student"])
         self.optimiser.load_state_dict(tensors["optimiser"])
+
+
+def idle_row(block_size: int) -> TrainingRow:
+    """One block, none of whose places carries loss."""
+    nothing = np.empty(0, dtype=np.int64)
+    return TrainingRow(
+        ids=np.zeros(block_size, dtype=np.int64),
+        positions=np.arange(block_size),
+        noised=np.ones(block_size, dtype=np.bool_),
+        loss_places=nothing,
+        answer_index=nothing,
+    )
 
 
 def block_geometry(model: Qwen3, folder: Path) -> tuple[int, int]:

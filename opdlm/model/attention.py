@@ -65,7 +65,9 @@ class BlockSparseAttention:
     def __init__(self, lengths: list[int], positions: Tensor, noised: Tensor, block_size: int) -> None:
         begins = accumulate(lengths, initial=0)
         rows = zip(positions.split(lengths), noised.split(lengths), begins, strict=False)
-        self.ranges = torch.cat([training_ranges(*row, block_size) + begin for *row, begin in rows], dim=1)
+        self.ranges = torch.cat(
+            [training_ranges(places, copies, block_size) + begin for places, copies, begin in rows], dim=1
+        )
         first, limit, own, end = self.ranges.int()
 
         def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
