@@ -10,7 +10,7 @@ from opdlm.blocks import training_mask
 from opdlm.model.attention import TILE, BlockSparseAttention, SegmentAttention, causal, tiles_seen, training
 from opdlm.model.qwen3 import Attend
 
-BLOCK, HEADS, KV_HEADS, DIM = 4, 4, 2, 16
+BLOCK, HEADS, KV_HEADS = 4, 4, 2
 ROWS = [(5, 16), (128, 400), (1, 4), (40, 72)]
 """Prompt tokens, and the end of the last block, of each row."""
 
@@ -28,12 +28,12 @@ def packed() -> tuple[list[int], Tensor, Tensor]:
     return [len(part) for part, _ in parts], positions, noised
 
 
-def inputs(tokens: int, dtype: torch.dtype, device: str, gradients: bool) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(tokens: int, dim: int, dtype: torch.dtype, device: str, gradients: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value, `[tokens, heads, dim]`."""
     generator = torch.Generator().manual_seed(0)
     heads = (HEADS, KV_HEADS, KV_HEADS)
     return tuple(  # type: ignore[return-value]
-        torch.randn(tokens, count, DIM, generator=generator).to(device, dtype).requires_grad_(gradients)
+        torch.randn(tokens, count, dim, generator=generator).to(device, dtype).requires_grad_(gradients)
         for count in heads
     )
 
@@ -47,16 +47,18 @@ def brute_force(query: Tensor, key: Tensor, value: Tensor, lengths: list[int], m
         value.double().repeat_interleave(group, 1),
     )
     for q, k, v, mask in zip(query.split(lengths), key.split(lengths), value.split(lengths), masks, strict=True):
-        scores = torch.einsum("qhd,khd->hqk", q, k) * DIM**-0.5
+        scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
         weights = scores.masked_fill(~mask.to(scores.device), -torch.inf).softmax(dim=-1)
         out.append(torch.einsum("hqk,khd->qhd", weights, v))
     return torch.cat(out)
 
 
-def assert_same(attend: Attend, masks: list[Tensor], dtype: torch.dtype, device: str, gradients: bool = True) -> None:
+def assert_same(
+    attend: Attend, masks: list[Tensor], dtype: torch.dtype, device: str, dim: int = 16, gradients: bool = True
+) -> None:
     """Outputs and gradients are those of brute force, to the precision of `dtype`."""
     lengths = [len(mask) for mask in masks]
-    given, exact = (inputs(sum(lengths), dtype, device, gradients) for _ in range(2))
+    given, exact = (inputs(sum(lengths), dim, dtype, device, gradients) for _ in range(2))
     out, expected = attend(0, *given), brute_force(*exact, lengths, masks)
     close: Callable[..., None] = torch.testing.assert_close
     tolerance = {"atol": 2e-2, "rtol": 2e-2} if dtype == torch.bfloat16 else {"atol": 1e-4, "rtol": 1e-4}
@@ -87,10 +89,11 @@ def test_a_causal_segment_sees_itself_backwards() -> None:
     assert_same(causal(lengths), masks, torch.float32, "cpu")
 
 
-def test_the_block_sparse_mask_is_the_rule() -> None:
+@pytest.mark.parametrize("dim", [8, 16])
+def test_the_block_sparse_mask_is_the_rule(dim: int) -> None:
     """FlexAttention without its compiler, which on a CPU knows no gradients."""
     with torch.compiler.set_stance("force_eager"):
-        assert_same(BlockSparseAttention(*packed(), BLOCK), row_masks(), torch.float32, "cpu", gradients=False)
+        assert_same(BlockSparseAttention(*packed(), BLOCK), row_masks(), torch.float32, "cpu", dim, gradients=False)
 
 
 def test_tiles_are_skipped_or_taken_whole_as_the_mask_says() -> None:
@@ -106,9 +109,10 @@ def test_tiles_are_skipped_or_taken_whole_as_the_mask_says() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dim", [8, 16, 128])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_block_sparse_attention_and_its_gradients_equal_brute_force(dtype: torch.dtype) -> None:
+def test_block_sparse_attention_and_its_gradients_equal_brute_force(dtype: torch.dtype, dim: int) -> None:
     lengths, positions, noised = packed()
     attend = training(lengths, positions.cuda(), noised.cuda(), BLOCK)
     assert isinstance(attend, BlockSparseAttention)
-    assert_same(attend, row_masks(), dtype, "cuda")
+    assert_same(attend, row_masks(), dtype, "cuda", dim)

@@ -20,6 +20,8 @@ from opdlm.model.qwen3 import Attend
 
 TILE = 128
 """Queries, and keys, that FlexAttention skips or takes together."""
+SMALLEST_HEAD = 16
+"""Numbers of a head that FlexAttention needs at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,11 @@ class BlockSparseAttention:
         )
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        query, key, value = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
-        out = _compiled_flex()(query, key, value, block_mask=self.mask, enable_gqa=True)
-        return out.squeeze(0).transpose(0, 1)
+        dim = query.shape[-1]
+        beyond = max(0, SMALLEST_HEAD - dim)  # zeros change no product
+        query, key, value = (F.pad(x, (0, beyond)).transpose(0, 1).unsqueeze(0) for x in (query, key, value))
+        out = _compiled_flex()(query, key, value, block_mask=self.mask, scale=dim**-0.5, enable_gqa=True)
+        return out.squeeze(0).transpose(0, 1)[..., :dim]
 
 
 def tiles_seen(ranges: Tensor) -> tuple[Tensor, Tensor]:
