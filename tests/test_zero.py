@@ -111,6 +111,7 @@ def test_300_updates_end_where_one_process_ends(
     assert sum(reached[-20:]) == pytest.approx(sum(long_losses[-20:]), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zero", [2, 3])
 def test_ranks_that_are_killed_go_on_bit_for_bit(family: Family, tmp_path: Path, zero: int) -> None:
     stage = small_stage(precision="bf16", save_every=1, rollouts=5)
@@ -135,12 +136,13 @@ def check_a_checkpoint(finished: Path, zero: int) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert {file.name for file in newest.glob("*.pt")} == {"training-0.pt", "training-1.pt"}
     for shared, text in [
-        (Shared(Ranks(), zero), f"this run has 1 processes with ZeRO stage {zero}: go on as it began, or delete"),
-        (Shared(), "this run has any processes without ZeRO"),
+        (
+            Shared(Ranks(), zero),
+            f"this one has 1 process with ZeRO stage {zero}: go on as it began, or delete {newest.parent}",
+        ),
+        (Shared(), "this one has no ZeRO: go on as it began"),
     ]:
-        with pytest.raises(
-            CheckpointError, match=f"{newest} was written by 2 processes with ZeRO stage {zero}"
-        ) as said:
+        with pytest.raises(CheckpointError, match=f"{newest} .* of 2 processes with ZeRO stage {zero}") as said:
             load_latest(finished / "state", shared)
         assert text in str(said.value)
 

@@ -93,7 +93,9 @@ class Together:
     zero: int
 
     def __str__(self) -> str:
-        return f"{self.processes} processes with ZeRO stage {self.zero}" if self.zero else "any processes without ZeRO"
+        if not self.zero:
+            return "no ZeRO"
+        return f"{self.processes} process{'' if self.processes == 1 else 'es'} with ZeRO stage {self.zero}"
 
 
 def save(
@@ -173,7 +175,7 @@ def _tensors(folder: Path, shared: Shared) -> dict[str, Any]:
     wrote = Together(**read_json(folder / SHARED)) if (folder / SHARED).exists() else Shared().together
     if wrote != shared.together:
         raise CheckpointError(
-            f"{folder} was written by {wrote}, and this run has {shared.together}: "
+            f"{folder} was written by a run of {wrote}, and this one has {shared.together}: "
             f"go on as it began, or delete {folder.parent} to begin anew"
         )
     training = torch.load(folder / shared.part, map_location="cpu", weights_only=True)
