@@ -156,9 +156,9 @@ def measure_ours(
     """The trainer's own update."""
     settings = {"batch_size": len(answers), "micro_batch_tokens": given.budget, "divergence": {"top_k": top_k}}
     trainer = make_trainer(SHAPES[shape], settings, Hardware(recomputed_layers=layers), device)
-    assert isinstance(trainer.optimiser, Optimiser)
+    assert isinstance(trainer.learner, Optimiser)
     weights = sum(weight.nbytes for model in (trainer.teacher, trainer.student) for weight in model.parameters())
-    masters = sum(master.nbytes for master in trainer.optimiser.masters)
+    masters = sum(master.nbytes for master in trainer.learner.masters)
     own_masters = masters if trainer.student.lm_head.weight.dtype != torch.float32 else 0
 
     def update() -> Measured:

@@ -1,6 +1,3 @@
-from opdlm.config.stages import CurveRun, CurveStage
-
-
 localrules:
     table,
     sweep,
@@ -63,12 +60,6 @@ rule sweep:
         " --out {output.svg:q} > {log:q} 2>&1"
 
 
-def curve_stage(run):
-    """What the figure of one run is made of."""
-    source = CurveRun(name=run, folder=layout.model(f"run/{run}"))
-    return CurveStage(title=f"Training of {run}", runs=[source])
-
-
 # The runs side by side; each also has a figure of its own, which the report shows too.
 rule curves:
     input:
@@ -117,7 +108,7 @@ rule run_curves:
     conda:
         "../envs/cpu.yaml"
     params:
-        settings=lambda wildcards: canonical_json(curve_stage(wildcards.run)),
+        settings=lambda wildcards: canonical_json(plan.run_curves(wildcards.run)),
         code=plan.code("curves.py"),
     shell:
         "python workflow_scripts/curves.py --settings {params.settings:q}"

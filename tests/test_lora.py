@@ -1,5 +1,6 @@
 """Low-rank adapters: what is trained, what is decoded with, what is saved, and what a resumed run takes up."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,15 +9,19 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from opdlm.config.hardware import Hardware
 from opdlm.config.training import LoraSettings, OptimiserSettings
-from opdlm.distill.lora import Adapters
-from opdlm.distill.optimiser import Optimiser
+from opdlm.distill.learner import make_learner
+from opdlm.distill.lora import Adapters, LoraOptimiser
+from opdlm.distill.preemption import StoppedError
 from opdlm.distill.ranks import Ranks
 from opdlm.errors import TrainingError
 from opdlm.model.attention import causal
-from opdlm.model.checkpoint import load_model, save_model
+from opdlm.model.checkpoint import load_model, read_weights, save_model
 from opdlm.model.qwen3 import Qwen3
 from tests.conftest import assert_close, make_model
+from tests.family import Family, assert_same_result, run, small_stage
+from tests.strikes import TRAINER, Strike
 
 SOME = LoraSettings(rank=4, alpha=8, targets=["q_proj", "v_proj", "down_proj"])
 IDS = torch.arange(12)
@@ -26,21 +31,21 @@ def logits(model: Qwen3) -> Tensor:
     return model.logits(model(IDS, torch.arange(12), causal([12])))
 
 
-def optimiser(adapters: Adapters) -> Optimiser:
-    return Optimiser(adapters.parameters, OptimiserSettings(), Ranks())
+def lora(seed: int = 1, dtype: torch.dtype = torch.float32) -> LoraOptimiser:
+    return LoraOptimiser(make_model().to(dtype), SOME, seed, OptimiserSettings(), Ranks())
 
 
-def train(adapters: Adapters, optimiser: Optimiser, updates: int) -> None:
+def train(learner: LoraOptimiser, updates: int) -> None:
     for _ in range(updates):
-        logits(adapters.student).log_softmax(-1)[:, 3].mean().neg().backward()
-        optimiser.step(1e-2)
+        learner.backward(lambda: logits(learner.student).log_softmax(-1)[:, 3].mean().neg())
+        learner.step(1e-2)
 
 
 @pytest.fixture
-def trained() -> Adapters:
-    adapters = Adapters(make_model(), SOME, seed=1)
-    train(adapters, optimiser(adapters), 3)
-    return adapters
+def trained() -> LoraOptimiser:
+    learner = lora()
+    train(learner, 3)
+    return learner
 
 
 @torch.no_grad()
@@ -51,8 +56,8 @@ def test_new_adapters_change_nothing() -> None:
         assert torch.equal(adapters.whole_student().state_dict()[name], tensor)
 
 
-def test_adapters_alone_are_trained(trained: Adapters) -> None:
-    assert len(trained.parameters) == 2 * 2 * 3, "two matrices at three projections of two layers"
+def test_adapters_alone_are_trained(trained: LoraOptimiser) -> None:
+    assert len(trained.weights) == 2 * 2 * 3, "two matrices at three projections of two layers"
     before = make_model().state_dict()
     for name, tensor in trained.student.state_dict().items():
         if ".lora_" not in name:
@@ -60,7 +65,7 @@ def test_adapters_alone_are_trained(trained: Adapters) -> None:
 
 
 @torch.no_grad()
-def test_the_whole_student_computes_what_the_trained_one_does(trained: Adapters) -> None:
+def test_the_whole_student_computes_what_the_trained_one_does(trained: LoraOptimiser) -> None:
     whole = trained.whole_student()
     assert_close(logits(whole), logits(trained.student))
     assert not torch.allclose(logits(whole), logits(make_model()))
@@ -78,7 +83,7 @@ def test_the_whole_student_is_saved_as_a_plain_model(tmp_path: Path, tied: bool)
     assert all(torch.equal(tensor, saved[name]) for name, tensor in whole.state_dict().items())
 
 
-def test_weights_that_the_decoder_moves_stay_where_they_are_in_the_student(trained: Adapters) -> None:
+def test_weights_that_the_decoder_moves_stay_where_they_are_in_the_student(trained: LoraOptimiser) -> None:
     """On a CUDA device it lays projections side by side, by giving their parameters other memory."""
     weights = [parameter.data_ptr() for parameter in trained.student.parameters()]
     for parameter in trained.whole_student().parameters():
@@ -86,18 +91,14 @@ def test_weights_that_the_decoder_moves_stay_where_they_are_in_the_student(train
     assert [parameter.data_ptr() for parameter in trained.student.parameters()] == weights
 
 
-def test_training_goes_on_bit_for_bit(trained: Adapters) -> None:
-    undisturbed, stopped = (Adapters(make_model(), SOME, seed=1) for _ in range(2))
-    train(undisturbed, optimiser(undisturbed), 5)
-    first = optimiser(stopped)
-    train(stopped, first, 2)
-    resumed = Adapters(make_model(), SOME, seed=2)
+def test_training_goes_on_bit_for_bit() -> None:
+    undisturbed, stopped, resumed = lora(), lora(), lora(seed=2)
+    train(undisturbed, 5)
+    train(stopped, 2)
     resumed.load_state_dict(stopped.state_dict())
-    second = optimiser(resumed)
-    second.load_state_dict(first.state_dict())
-    train(resumed, second, 3)
-    for name, tensor in undisturbed.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], tensor)
+    train(resumed, 3)
+    for name, tensor in undisturbed.student_state()["adapters"].items():
+        assert torch.equal(resumed.student_state()["adapters"][name], tensor)
 
 
 def test_the_same_seed_gives_the_same_adapters() -> None:
@@ -107,18 +108,17 @@ def test_the_same_seed_gives_the_same_adapters() -> None:
 
 
 def test_in_bf16_the_optimiser_holds_masters_of_the_adapters() -> None:
-    adapters = Adapters(make_model().to(torch.bfloat16), SOME, seed=1)
-    adamw = optimiser(adapters)
-    train(adapters, adamw, 1)
-    assert len(adamw.state_dict()["masters"]) == len(adapters.parameters)
-    assert {parameter.dtype for parameter in adapters.parameters} == {torch.bfloat16}
-    assert {tensor.dtype for tensor in adapters.whole_student().state_dict().values()} == {torch.bfloat16}
+    learner = lora(dtype=torch.bfloat16)
+    train(learner, 1)
+    assert len(learner.state_dict()["masters"]) == len(learner.weights)
+    assert {weight.dtype for weight in learner.weights} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in learner.whole_student().state_dict().values()} == {torch.bfloat16}
 
 
-def test_other_adapters_are_refused(trained: Adapters) -> None:
+def test_other_adapters_are_refused(trained: LoraOptimiser) -> None:
     other = Adapters(make_model(), LoraSettings(targets=["k_proj"]), seed=1)
     with pytest.raises(TrainingError, match=r"other adapters than train\.lora asks for"):
-        other.load_state_dict(trained.state_dict())
+        other.load_state_dict(trained.adapters.state_dict())
 
 
 def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,25 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_a_projection_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"targets\.0"):
         LoraSettings.model_validate({"targets": ["query"]})
+
+
+def test_adapters_and_zero_do_not_go_together() -> None:
+    settings = small_stage(lora={"rank": 4}).train
+    with pytest.raises(TrainingError, match=r"train\.lora goes without ZeRO"):
+        make_learner(make_model(), settings, Ranks(), Hardware(zero=2))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_with_adapters_goes_on_bit_for_bit(family: Family, tmp_path: Path, precision: str) -> None:
+    stage = small_stage(rollouts=3, lora={"rank": 4}, precision=precision)
+    out = run(family, stage, tmp_path / "undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        Strike(signal.SIGTERM, TRAINER, "update", 3).prepare(patch.setattr)
+        with pytest.raises(StoppedError, match="3 updates"):
+            run(family, stage, tmp_path / "stopped")
+    assert_same_result(out, run(family, stage, tmp_path / "stopped"))
+    before, after = read_weights(family.student), read_weights(out)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name].to(after[name].dtype), after[name])}
+    assert changed
+    assert all("_proj" in name for name in changed)

@@ -35,7 +35,7 @@ def push(optimiser: Optimiser, weight: nn.Parameter, gradient: Tensor) -> None:
 
 def test_bf16_weights_follow_their_fp32_masters() -> None:
     full, half = weights(torch.float32), weights(torch.bfloat16)
-    in_full, in_half = (Optimiser(kept, SETTINGS, Ranks()) for kept in (full, half))
+    in_full, in_half = (Optimiser(nn.ParameterList(kept), SETTINGS, Ranks()) for kept in (full, half))
     train(in_full, 200)
     train(in_half, 200)
     for weight, master, expected in zip(half, in_half.masters, full, strict=True):
@@ -45,7 +45,7 @@ def test_bf16_weights_follow_their_fp32_masters() -> None:
 
 def test_updates_too_small_for_bf16_add_up() -> None:
     weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
-    optimiser = Optimiser([weight], SETTINGS, Ranks())
+    optimiser = Optimiser(nn.ParameterList([weight]), SETTINGS, Ranks())
     for _ in range(300):
         push(optimiser, weight, torch.ones(1))
         optimiser.step(1e-4)
@@ -55,11 +55,11 @@ def test_updates_too_small_for_bf16_add_up() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_resumed_optimiser_goes_on_bit_for_bit(dtype: torch.dtype) -> None:
     undisturbed, stopped = weights(dtype), weights(dtype)
-    train(Optimiser(undisturbed, SETTINGS, Ranks()), 10)
-    before = Optimiser(stopped, SETTINGS, Ranks())
+    train(Optimiser(nn.ParameterList(undisturbed), SETTINGS, Ranks()), 10)
+    before = Optimiser(nn.ParameterList(stopped), SETTINGS, Ranks())
     train(before, 6)
     resumed = [nn.Parameter(weight.detach().clone()) for weight in stopped]
-    after = Optimiser(resumed, SETTINGS, Ranks())
+    after = Optimiser(nn.ParameterList(resumed), SETTINGS, Ranks())
     after.load_state_dict(before.state_dict())
     train(after, 4, first=6)
     for weight, expected in zip(resumed, undisturbed, strict=True):
@@ -68,7 +68,7 @@ def test_a_resumed_optimiser_goes_on_bit_for_bit(dtype: torch.dtype) -> None:
 
 def test_gradients_are_clipped_over_all_weights() -> None:
     kept = weights(torch.bfloat16)
-    optimiser = Optimiser(kept, SETTINGS, Ranks())
+    optimiser = Optimiser(nn.ParameterList(kept), SETTINGS, Ranks())
     for weight in kept:
         push(optimiser, weight, torch.full(weight.shape, 2.0))
     count, taken = sum(weight.numel() for weight in kept), []
@@ -80,11 +80,11 @@ def test_gradients_are_clipped_over_all_weights() -> None:
 
 def test_gradients_that_are_not_finite_change_nothing() -> None:
     kept = weights(torch.bfloat16)
-    optimiser = Optimiser(kept, SETTINGS, Ranks())
+    optimiser = Optimiser(nn.ParameterList(kept), SETTINGS, Ranks())
     push(optimiser, kept[0], torch.full(kept[0].shape, torch.inf))
     assert not math.isfinite(optimiser.step(1e-4))
     train(optimiser, 1)
     fresh = weights(torch.bfloat16)
-    train(Optimiser(fresh, SETTINGS, Ranks()), 1)
+    train(Optimiser(nn.ParameterList(fresh), SETTINGS, Ranks()), 1)
     for weight, expected in zip(kept, fresh, strict=True):
         assert torch.equal(weight, expected)

@@ -55,7 +55,7 @@ def test_the_published_layout_computes_the_trainers_update(monkeypatch: pytest.M
 
     taken = []
     monkeypatch.setattr(
-        trainer.optimiser, "step", lambda _: taken.extend(weight.grad for weight in trainer.student.parameters()) or 0.0
+        trainer.learner, "step", lambda _: taken.extend(weight.grad for weight in trainer.student.parameters()) or 0.0
     )
     trainer.update([answer], trainer.read_by_teacher([answer]), [0], 0, rng)
     assert max(float(gradient.abs().max()) for gradient in taken) > 1e-4

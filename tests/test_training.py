@@ -131,7 +131,7 @@ def gradients(family: Family, stage: TrainStage) -> tuple[float, list[Tensor]]:
         taken.extend(parameter.grad for parameter in trainer.student.parameters() if parameter.grad is not None)
         return 0.0
 
-    trainer.optimiser.step = take  # type: ignore[method-assign]
+    trainer.learner.step = take  # type: ignore[method-assign]
     update = trainer.update(answers, reading, [0, 1, 2, 3], 5, np.random.default_rng(0))
     return update.loss, taken
 

@@ -179,7 +179,7 @@ def test_a_job_starts_a_process_on_each_gpu_and_their_number_retrains_nothing(tm
     on_paper = ["--configfile", "config/paper.yaml", "--", f"{target}-8B"]
     said = tree.snakemake("--dry-run", "--printshellcmds", *on_gpus, *on_paper)
     output = said.stdout + said.stderr
-    assert "exec torchrun --standalone --nproc-per-node 8 --shutdown-timeout 600 workflow_scripts/train.py" in output
+    assert "exec torchrun --standalone --nproc-per-node 8 --shutdown-timeout 600 --signals-to-handle" in output
     assert "--processes 8 --threads 1 --zero 2 --recomputed-layers 24 --out" in output
     said = tree.snakemake("--dry-run", "--printshellcmds", *on_paper)
     assert "exec python workflow_scripts/train.py" in said.stdout + said.stderr

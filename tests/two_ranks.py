@@ -35,7 +35,7 @@ def main() -> None:
             update += 1
     record = {"losses": losses, "ids": [answer.ids for answer in answers], "read": sorted(reading.states)}
     Path(f"{out}-{ranks.rank}.json").write_text(json.dumps(record))
-    torch.save(trainer.whole_student().state_dict(), f"{out}-{ranks.rank}.pt")
+    torch.save(trainer.learner.whole_student().state_dict(), f"{out}-{ranks.rank}.pt")
 
 
 if __name__ == "__main__":

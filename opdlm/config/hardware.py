@@ -39,11 +39,15 @@ class Hardware(Memory):
     def launcher(self) -> str:
         """Beginning of a command: what starts the processes.
 
-        torchrun passes SIGTERM on, and kills after half a minute by default, in which training has not saved yet.
+        torchrun passes on the signals that it is told of, and kills after half a minute by default, in which training
+        has not saved yet.
         """
         if self.processes == 1:
             return "python"
-        return f"torchrun --standalone --nproc-per-node {self.processes} --shutdown-timeout {NOTICE}"
+        return (
+            f"torchrun --standalone --nproc-per-node {self.processes} --shutdown-timeout {NOTICE}"
+            " --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+        )
 
     def options(self, threads: int) -> str:
         """Options of the training script, whose processes have so many threads together."""

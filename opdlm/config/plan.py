@@ -202,8 +202,14 @@ class Plan:
         """What a figure of training curves is made of."""
         chosen = self.settings.figures[name]
         assert isinstance(chosen, CurveFigure)
-        runs = [CurveRun(name=run, folder=self.layout.model(f"run/{run}")) for run in chosen.runs]
-        return CurveStage(title=chosen.title, runs=runs)
+        return CurveStage(title=chosen.title, runs=[self._curve_run(run) for run in chosen.runs])
+
+    def run_curves(self, run: str) -> CurveStage:
+        """What the figure of one run's training is made of."""
+        return CurveStage(title=f"Training of {run}", runs=[self._curve_run(run)])
+
+    def _curve_run(self, run: str) -> CurveRun:
+        return CurveRun(name=run, folder=self.layout.model(f"run/{run}"))
 
     def rollout(self, name: str) -> RolloutStage:
         """What a figure of decoding speed is made of."""

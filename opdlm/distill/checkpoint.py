@@ -110,7 +110,7 @@ def save(
     Args:
         state: folder of the run's training state.
         progress: counters.
-        tensors: the trainer's `state_dict`.
+        tensors: the learner's `state_dict`.
         write_student: writes the student, as a model folder, into the folder given to it.
         shared: who writes it; all processes call this.
     """
@@ -151,7 +151,7 @@ def _write_parts(folder: Path | None, tensors: dict[str, Any], shared: Shared) -
 
 
 def load_latest(state: Path, shared: Shared = Shared()) -> tuple[Progress, dict[str, Any]] | None:
-    """The newest checkpoint that is intact, as counters and the trainer's `state_dict`; none if there is none yet.
+    """The newest checkpoint that is intact, as counters and the learner's `state_dict`; none if there is none yet.
 
     Raises:
         CheckpointError: there are checkpoints, and all of them are damaged; or other processes wrote the newest one
@@ -212,6 +212,9 @@ def locked(state: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TrainingError(f"{state} is locked: another process is training this run") from None
-        for unfinished in state.glob(".rollout-*"):  # a checkpoint that a killed run was writing
-            shutil.rmtree(unfinished)
-        yield
+        try:
+            for unfinished in state.glob(".rollout-*"):  # a checkpoint that a killed run was writing
+                shutil.rmtree(unfinished)
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that is just being started would hold it until then

@@ -74,7 +74,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, loss: ChunkLoss) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
-        grad_hidden, grad_head = torch.empty_like(hidden), torch.zeros_like(head, dtype=torch.float32)
+        grad_hidden = torch.empty_like(hidden)
+        grad_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         for start in range(0, len(hidden), CHUNK):
             chunk = slice(start, start + CHUNK)
             logits = (hidden[chunk] @ head.T).detach().requires_grad_()
@@ -82,15 +83,16 @@ class _ChunkedLoss(torch.autograd.Function):
                 value = loss(logits, chunk)
             (grad,) = torch.autograd.grad(value, logits)
             grad_hidden[chunk] = grad @ head
-            _add_product(grad_head, grad.T, hidden[chunk])
+            if grad_head is not None:
+                _add_product(grad_head, grad.T, hidden[chunk])
             total += value.detach()
-        ctx.save_for_backward(grad_hidden, grad_head.to(head.dtype))
+        ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head.to(head.dtype))
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None]:
         grad_hidden, grad_head = ctx.saved_tensors
-        return upstream * grad_hidden, upstream * grad_head, None
+        return upstream * grad_hidden, None if grad_head is None else upstream * grad_head, None
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

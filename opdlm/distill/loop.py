@@ -25,6 +25,7 @@ from opdlm.distill.card import Origin, write_card
 from opdlm.distill.checkpoint import Progress
 from opdlm.distill.judging import Judge, Judging
 from opdlm.distill.metrics import Metrics, NoMetrics, update_record
+from opdlm.distill.pairing import check_same_tokens
 from opdlm.distill.preemption import StoppedError, StopRequest, stop_request
 from opdlm.distill.ranks import Ranks
 from opdlm.distill.trackers import check, started
@@ -67,10 +68,11 @@ def train(
         StoppedError: SIGTERM or SIGUSR1 came; every update is in a checkpoint.
         TrainingError: the loss is not finite, another process trains in `state`, or the processes are not as many.
         DataError: the prompts are malformed or none is left.
-        CheckpointError: a model folder is incomplete, no checkpoint in `state` is intact, or the newest one belongs to
-            another number of processes or ZeRO stage.
+        CheckpointError: a model folder is incomplete, teacher and student have different tokens, no checkpoint in
+            `state` is intact, or the newest one belongs to another number of processes or ZeRO stage.
     """
     check(trackers)
+    check_same_tokens(teacher, student)
     ranks = Ranks(hardware.processes, device)
     with first_locks(state, ranks), stop_request() as stop:
         trainer = Trainer(stage, teacher, student, prompts, device, ranks, hardware)
@@ -91,7 +93,7 @@ def train(
                 f"stopped by {ranks.any(stop.signal)} after {progress.rollouts} of {trainer.total_rollouts} rollouts "
                 f"and {progress.updates} updates, all saved; rerun the same command to go on"
             )
-        trained = trainer.whole_student()
+        trained = trainer.learner.whole_student()
         if ranks.first:
             with new_folder(out) as folder:
                 write_student(trained, origin, progress, folder)
@@ -155,7 +157,7 @@ def resume(trainer: Trainer, state: Path) -> Progress:
     if found is None:
         return Progress()
     progress, tensors = found
-    trainer.load_state_dict(tensors)
+    trainer.learner.load_state_dict(tensors)
     return progress
 
 
@@ -163,8 +165,8 @@ def save(trainer: Trainer, progress: Progress, metrics: Metrics | NoMetrics, sta
     """Write a checkpoint, with the metrics up to here, which the first rank has."""
     if trainer.ranks.first:
         progress.metrics_bytes = metrics.flush()
-    write = partial(write_student, trainer.whole_student(), origin, progress)
-    checkpoint.save(state, progress, trainer.state_dict(), write, trainer.shared)
+    write = partial(write_student, trainer.learner.whole_student(), origin, progress)
+    checkpoint.save(state, progress, trainer.learner.state_dict(), write, trainer.shared)
 
 
 def write_student(trained: Qwen3, origin: Origin, progress: Progress, folder: Path) -> None:

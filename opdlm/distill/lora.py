@@ -8,9 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from opdlm.config.training import LoraSettings
+from opdlm.config.training import LoraSettings, OptimiserSettings
+from opdlm.distill.optimiser import Optimiser
+from opdlm.distill.ranks import Ranks
 from opdlm.errors import TrainingError
 from opdlm.model.qwen3 import Qwen3
 
@@ -20,6 +22,8 @@ ADAPTER = "default"
 
 class Adapters:
     """The adapters of a student, which are put into it: from then on they alone want gradients.
+
+    They have the precision of the student's weights: in bf16 the optimiser holds masters of them.
 
     Args:
         student: the model to train.
@@ -42,11 +46,6 @@ class Adapters:
         self.layers: dict[str, Any] = {
             name: module for name, module in student.named_modules() if isinstance(module, peft.tuners.lora.LoraLayer)
         }
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """What is trained, in the precision of the student's weights: in bf16 the optimiser holds masters of it."""
-        return [parameter for parameter in self.student.parameters() if parameter.requires_grad]
 
     @torch.no_grad()
     def whole_student(self) -> Qwen3:
@@ -81,6 +80,35 @@ class Adapters:
         if tensors.keys() != self.state_dict().keys():
             raise TrainingError("the checkpoint holds other adapters than train.lora asks for: delete it to begin anew")
         self.student.load_state_dict(tensors, strict=False)
+
+
+class LoraOptimiser(Optimiser):
+    """`Optimiser` of a student's adapters.
+
+    Args:
+        student: the model to train.
+        lora: the adapters that it gets.
+        seed: of their first values.
+        settings, ranks: as for `Optimiser`.
+    """
+
+    def __init__(
+        self, student: Qwen3, lora: LoraSettings, seed: int, settings: OptimiserSettings, ranks: Ranks
+    ) -> None:
+        self.adapters = Adapters(student, lora, seed)
+        super().__init__(student, settings, ranks)
+
+    def whole_student(self) -> Qwen3:
+        """A copy of the student with the adapters in its weights."""
+        return self.adapters.whole_student()
+
+    def student_state(self) -> dict[str, Any]:
+        """The adapters: the student's own weights stay as they are."""
+        return {"adapters": self.adapters.state_dict()}
+
+    def load_student_state(self, tensors: dict[str, Any]) -> None:
+        """Take up the adapters from the state."""
+        self.adapters.load_state_dict(tensors["adapters"])
 
 
 def _added(layer: Any) -> Tensor:

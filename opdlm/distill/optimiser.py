@@ -6,7 +6,7 @@ fp32, and rounds the masters into the weights after each update.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,20 +15,21 @@ from torch import Tensor, nn
 
 from opdlm.config.training import OptimiserSettings
 from opdlm.distill.ranks import Ranks
+from opdlm.model.qwen3 import Qwen3
 
 
 class Optimiser:
     """One update at a time: `backward` for each part of the batch's loss, then `step`.
 
     Args:
-        parameters: the weights to train.
+        student: the model to train: those of its weights that want gradients.
         settings: of AdamW (spec 5.1).
         ranks: the processes whose gradients add up.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: OptimiserSettings, ranks: Ranks) -> None:
-        self.max_grad_norm, self.ranks = settings.max_grad_norm, ranks
-        self.weights = list(parameters)
+    def __init__(self, student: Qwen3, settings: OptimiserSettings, ranks: Ranks) -> None:
+        self.student, self.max_grad_norm, self.ranks = student, settings.max_grad_norm, ranks
+        self.weights = [weight for weight in student.parameters() if weight.requires_grad]
         self.masters = [
             weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
             for weight in self.weights
@@ -72,16 +73,30 @@ class Optimiser:
         self.adamw.zero_grad(set_to_none=True)
         return norm
 
+    def whole_student(self) -> Qwen3:
+        """The student to decode with and to save: the one that is trained."""
+        return self.student
+
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs beside the weights."""
-        return {"adamw": self.adamw.state_dict(), "masters": [master.data for _, master in self._apart()]}
+        """What a resumed run needs."""
+        masters = [master.data for _, master in self._apart()]
+        return {**self.student_state(), "adamw": self.adamw.state_dict(), "masters": masters}
 
     @torch.no_grad()
     def load_state_dict(self, tensors: dict[str, Any]) -> None:
         """Take up the state of `state_dict`."""
+        self.load_student_state(tensors)
         self.adamw.load_state_dict(tensors["adamw"])
         for (_, master), saved in zip(self._apart(), tensors["masters"], strict=True):
             master.copy_(saved)
+
+    def student_state(self) -> dict[str, Any]:
+        """The part of the state that the student's weights can be had from."""
+        return {"student": self.student.state_dict()}
+
+    def load_student_state(self, tensors: dict[str, Any]) -> None:
+        """Take up the student's weights from the state."""
+        self.student.load_state_dict(tensors["student"])
 
     def _apart(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Weights whose master is another tensor, each with it."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import accumulate, chain, repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +19,14 @@ from opdlm.decode.request import Request, Rollout
 from opdlm.distill import flops
 from opdlm.distill.checkpoint import Shared
 from opdlm.distill.divergence import chunked_loss, divergence, negative_log_likelihood
+from opdlm.distill.learner import make_learner
 from opdlm.distill.meter import Meter
-from opdlm.distill.optimiser import Optimiser
 from opdlm.distill.prompts import load_prompts, order
 from opdlm.distill.ranks import Ranks, shares
 from opdlm.distill.rows import Answer, Pack, TrainingRow, grouped, packs, training_row
 from opdlm.distill.schedules import max_tokens, ramp, warmup_cosine
 from opdlm.distill.states import close_block, random_state, realised_state
 from opdlm.distill.tally import Tally, Update, by_tenth, masked_fraction
-from opdlm.distill.zero import ZeroOptimiser
 from opdlm.errors import CheckpointError, TrainingError
 from opdlm.model.attention import causal
 from opdlm.model.checkpoint import load_model, load_tokenizer
@@ -104,11 +102,7 @@ class Trainer:
             self.student.compile_parts()
         self.block_size, self.mask_token = block_geometry(self.student, student)
         self.student.recomputed = hardware.recomputed_layers
-        self.optimiser: Optimiser | ZeroOptimiser
-        if hardware.zero:
-            self.optimiser = ZeroOptimiser(self.student, self.settings.optimiser, self.ranks, hardware)
-        else:
-            self.optimiser = Optimiser(self.student.parameters(), self.settings.optimiser, self.ranks)
+        self.learner = make_learner(self.student, self.settings, self.ranks, hardware)
         self.meter = Meter(self.ranks.device)
 
     # Plan
@@ -159,7 +153,7 @@ class Trainer:
             requests.append(Request(prompt.ids, min(limit, prompt.cap), seed))
         dealt = shares([len(request.prompt) + request.max_tokens for request in requests], self.ranks.world)
         mine = dealt[self.ranks.rank]
-        writer = self.teacher if decoding.strategy == "autoregressive" else self.whole_student()
+        writer = self.teacher if decoding.strategy == "autoregressive" else self.learner.whole_student()
         written = Engine(writer, self.stop_ids, count).generate([requests[place] for place in mine], decoding)
         if writer is self.teacher:
             written = [close_block(answer, self.block_size, self.end_token) for answer in written]
@@ -202,10 +196,10 @@ class Trainer:
         tally = Tally(mine, len(batch), self.student.device)
         for pack in self.packs(chosen, len(batch)):
             losses = torch.zeros_like(pack.weights)
-            tally.add(pack, self.optimiser.backward(partial(self.loss, pack, hidden, losses)), losses)
+            tally.add(pack, self.learner.backward(partial(self.loss, pack, hidden, losses)), losses)
         loss, by_answer = tally.over(self.ranks)
         self.meter.ends("gradients", self.flops(rows))
-        norm = self.optimiser.step(self.learning_rate(update)) if math.isfinite(loss) else math.nan
+        norm = self.learner.step(self.learning_rate(update)) if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             raise TrainingError(
                 f"update {update}: loss {loss}, gradient norm {norm}; the last checkpoint is intact. "
@@ -232,7 +226,7 @@ class Trainer:
         )
         count = sum(1 for _ in grouped(mine, lambda answer: len(answer.row.ids), budget))
         [idle] = cut([Answer(idle_row(self.block_size), [], 0)], batch)
-        return chain(cut(mine, batch), repeat(idle, self.optimiser.parts(count) - count))
+        return chain(cut(mine, batch), repeat(idle, self.learner.parts(count) - count))
 
     def loss(self, pack: Pack, by_teacher: Tensor, losses: Tensor) -> Tensor:
         """The pack's share of the batch's loss: the weighted sum over its masked positions.
@@ -259,27 +253,6 @@ class Trainer:
             return (distances * pack.weights[chunk]).sum()
 
         return chunked_loss(hidden, self.student.lm_head.weight, chunk_loss)
-
-    # State
-
-    def whole_student(self) -> Qwen3:
-        """The student to decode with and to save: the one that is trained, or a copy where DeepSpeed owns its memory.
-
-        With ZeRO all processes must ask for it.
-        """
-        return self.optimiser.whole_student() if isinstance(self.optimiser, ZeroOptimiser) else self.student
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs beside its counters; with ZeRO this process's share of it."""
-        if isinstance(self.optimiser, ZeroOptimiser):
-            return {"optimiser": self.optimiser.state_dict()}
-        return {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, tensors: dict[str, Any]) -> None:
-        """Take up the state of `state_dict`."""
-        if isinstance(self.optimiser, Optimiser):
-            self.student.load_state_dict(tensors["student"])
-        self.optimiser.load_state_dict(tensors["optimiser"])
 
 
 def idle_row(block_size: int) -> TrainingRow:
