@@ -50,7 +50,12 @@ class Merged(Record):
     """A benchmark's result for one model and decoding, over all rows and seeds."""
 
     accuracy: float
-    """Per cent, mean over rows and seeds."""
+    """Per cent, mean over rows and seeds; of LiveBench the mean over categories of the means over their tasks."""
+    published_accuracy: float
+    """Per cent of all answers that are correct, rows counted alike and no partial credit: how the paper's harness
+    counts. The same as `accuracy` but for LiveBench."""
+    accuracy_by_subdivision: dict[str, float]
+    """Per cent for each language, subject or the like that rows name; empty if they name none."""
     accuracy_by_seed: list[float]
     accuracy_std: float | None
     """Standard deviation over seeds; none with a single seed."""

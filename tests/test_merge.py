@@ -99,3 +99,21 @@ def test_truncated_files_are_named(tmp_path: Path, rows: Path) -> None:
     with pytest.raises(DataError, match=r"0-0\.json is not valid JSON"):
         merged([(samples, scores)], rows)
     assert not (tmp_path / "merged.json").exists()
+
+
+def test_each_language_has_its_own_mean(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_jsonl(file, [Row(question="?", subdivision=language) for language in ("de", "de", "th")])
+    result = merged([write_shard(tmp_path, "0-0", 0, {0: True, 1: False, 2: False})], file)
+    assert result.accuracy_by_subdivision == {"de": 50, "th": 0}
+    assert result.accuracy == pytest.approx(100 / 3)
+
+
+def test_livebench_is_a_mean_of_categories_and_of_their_tasks(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    places = [("math", "olympiad"), ("math", "olympiad"), ("math", "AMPS_Hard"), ("language", "typos")]
+    rows = [Row(question="?", livebench_category=category, livebench_task=task) for category, task in places]
+    write_jsonl(file, rows)
+    result = merged([write_shard(tmp_path, "0-0", 0, {0: True, 1: False, 2: False, 3: True})], file)
+    assert result.accuracy == pytest.approx(100 * ((0.5 + 0) / 2 + 1) / 2)
+    assert result.published_accuracy == 50

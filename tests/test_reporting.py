@@ -30,6 +30,8 @@ HASHES = CellHashes(rows="r", model="m", generate="g", score="s")
 def write_merged(file: Path, accuracy: float, tokens_per_step: float, samples: list[str]) -> str:
     result = Merged(
         accuracy=accuracy,
+        published_accuracy=accuracy,
+        accuracy_by_subdivision={},
         accuracy_by_seed=[accuracy],
         accuracy_std=None,
         rows=200,

@@ -24,9 +24,9 @@ def merge(samples: list[Path], scores: list[Path], rows: Path, out: Path) -> Non
     """
     if len(samples) != len(scores) or not samples:
         raise DataError(f"{out}: {len(samples)} sample files but {len(scores)} score files")
-    expected = len(read_jsonl(rows, Row))
+    asked = read_jsonl(rows, Row)
     answers: list[Sample] = []
-    points: dict[int, dict[int, float]] = {}
+    points: dict[int, dict[int, Verdict]] = {}
     reasons: Counter[str] = Counter()
     for sample_file, score_file in zip(samples, scores, strict=True):
         shard = read_jsonl(sample_file, Sample)
@@ -35,16 +35,19 @@ def merge(samples: list[Path], scores: list[Path], rows: Path, out: Path) -> Non
             seed = points.setdefault(sample.seed, {})
             if sample.index in seed:
                 raise DataError(f"{sample_file}: row {sample.index} of seed {sample.seed} is answered twice")
-            seed[sample.index] = verdicts[sample.index].score
+            seed[sample.index] = verdicts[sample.index]
             reasons[verdicts[sample.index].reason] += 1
         answers += shard
-    _check_complete(points, expected, samples)
-    by_seed = [100 * mean(points[seed].values()) for seed in sorted(points)]
+    _check_complete(points, len(asked), samples)
+    by_seed = [100 * benchmark_mean(asked, points[seed]) for seed in sorted(points)]
+    verdicts_of = {index: [points[seed][index] for seed in points] for index in range(len(asked))}
     merged = Merged(
         accuracy=mean(by_seed),
+        published_accuracy=100 * mean(verdict.correct for given in verdicts_of.values() for verdict in given),
+        accuracy_by_subdivision=_by_subdivision(asked, verdicts_of),
         accuracy_by_seed=by_seed,
         accuracy_std=stdev(by_seed) if len(by_seed) > 1 else None,
-        rows=expected,
+        rows=len(asked),
         reasons=dict(sorted(reasons.items())),
         mean_length=mean(len(answer.ids) for answer in answers),
         tokens_per_step=mean(len(answer.ids) / max(len(set(answer.steps)), 1) for answer in answers),
@@ -52,6 +55,23 @@ def merge(samples: list[Path], scores: list[Path], rows: Path, out: Path) -> Non
         score_files=[str(file) for file in scores],
     )
     write_json(out, merged.model_dump(mode="json"))
+
+
+def benchmark_mean(rows: list[Row], verdicts: dict[int, Verdict]) -> float:
+    """Mean score over rows; with LiveBench's tasks over categories of means over tasks (arXiv 2406.19314)."""
+    tasks: dict[str | None, dict[str | None, list[float]]] = {}
+    for index, row in enumerate(rows):
+        category = tasks.setdefault(row.livebench_category, {})
+        category.setdefault(row.livebench_task, []).append(verdicts[index].score)
+    return mean(mean(mean(scores) for scores in category.values()) for category in tasks.values())
+
+
+def _by_subdivision(rows: list[Row], verdicts: dict[int, list[Verdict]]) -> dict[str, float]:
+    scores: dict[str, list[float]] = {}
+    for index, row in enumerate(rows):
+        if row.subdivision is not None:
+            scores.setdefault(row.subdivision, []).extend(verdict.score for verdict in verdicts[index])
+    return {name: 100 * mean(scores[name]) for name in sorted(scores)}
 
 
 def _read_verdicts(file: Path, sample_file: Path, shard: list[Sample]) -> dict[int, Verdict]:
@@ -67,7 +87,7 @@ def _read_verdicts(file: Path, sample_file: Path, shard: list[Sample]) -> dict[i
     return {verdict.index: verdict for verdict in scores.verdicts}
 
 
-def _check_complete(points: dict[int, dict[int, float]], expected: int, samples: list[Path]) -> None:
+def _check_complete(points: dict[int, dict[int, Verdict]], expected: int, samples: list[Path]) -> None:
     for seed, found in points.items():
         missing = sorted(set(range(expected)) - set(found))
         unknown = sorted(set(found) - set(range(expected)))
