@@ -112,21 +112,21 @@ def _generate(given: argparse.Namespace) -> None:
 
 
 def _add_score(commands: Any) -> None:
-    text = "judge the answers that `opdlm generate` wrote"
+    text = "judge answers: those that `opdlm generate` wrote, or lines of {index: row, response: text}"
     command = _command(commands, "score", text, _score)
     command.add_argument("--kind", choices=get_args(ScorerKind), required=True, help="what kind of answer to look for")
     for name, what in {
-        "rows": "questions with their true answers",
-        "responses": "answers to judge",
+        "rows": "questions with their true answers or tests; our JSON lines, or the published JSON list",
+        "responses": "answers to judge, JSON lines",
         "out": "file to write",
     }.items():
         command.add_argument(f"--{name}", type=Path, required=True, help=what)
 
 
 def _score(given: argparse.Namespace) -> None:
-    from opdlm.evaluate.score import score_shard
+    from opdlm.evaluate.responses import score_file
 
-    score_shard(_settings(ScoreStage, scorer=given.kind), given.rows, given.responses, given.out)
+    score_file(_settings(ScoreStage, scorer=given.kind), given.rows, given.responses, given.out)
 
 
 def _add_chat(commands: Any) -> None:

@@ -78,6 +78,21 @@ def test_convert_generate_score(place: Path, tmp_path: Path) -> None:
     assert [verdict.index for verdict in verdicts] == [0, 1, 2, 3, 4]
 
 
+def test_score_judges_programs_from_anywhere_by_published_rows(tmp_path: Path) -> None:
+    rows = [{"question": "Double.", "test_method": "stdio", "test_input": ["2\n"], "test_output": ["4"], "rating": 800}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    program = "```python\nprint(2 * int(input()))\n```"
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"index": 0, "response": program}) + "\n")
+    given = {"rows": tmp_path / "rows.json", "responses": tmp_path / "answers.jsonl", "out": tmp_path / "scores.json"}
+    paths = [str(part) for key, value in given.items() for part in (f"--{key}", value)]
+    assert main(["score", "--kind", "code", *paths]) == 0
+    assert read_json(tmp_path / "scores.json") == {
+        "summary": {"answers": 1, "correct": 1, "accuracy": 100.0, "score": 100.0, "reasons": {"correct": 1}},
+        "verdicts": [{"index": 0, "correct": True, "score": 1.0, "reason": "correct", "detail": ""}],
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.json", "answers.jsonl", "scores.json"}
+
+
 def test_export_and_push(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

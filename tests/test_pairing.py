@@ -19,7 +19,8 @@ def test_a_conversion_goes_with_its_source(family: Family) -> None:
 
 def test_a_teacher_of_another_size_teaches(family: Family, tmp_path: Path) -> None:
     wider = SMALL.model_copy(update={"hidden_size": 40, "num_hidden_layers": 3})
-    pretrain(PretrainSettings(architecture=wider, tasks=["TinyMath", "TinyCode"], steps=2, batch_size=2), tmp_path / "teacher")
+    settings = PretrainSettings(architecture=wider, tasks=["TinyMath", "TinyCode"], steps=2, batch_size=2)
+    pretrain(settings, tmp_path / "teacher")
     pair = Family(tmp_path / "teacher", family.student, family.prompts)
     run(pair, small_stage(rollouts=1), tmp_path)
     assert (tmp_path / "out").exists()

@@ -46,7 +46,9 @@ def write_merged(file: Path, accuracy: float, tokens_per_step: float, samples: l
 
 
 def source(benchmark: str, merged: str, samples: list[str]) -> CellSource:
-    return CellSource(benchmark=benchmark, merged=merged, samples=samples, logs=["a.log"], hashes=HASHES)
+    return CellSource(
+        benchmark=benchmark, paper_column=benchmark, merged=merged, samples=samples, logs=["a.log"], hashes=HASHES
+    )
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Right answers score, in every plausible wording; wrong, absent and cut-off ones do not, and the reason is told."""
 
-import gzip
 import json
 import random
+import re
 import threading
 from pathlib import Path
 
@@ -21,7 +21,6 @@ FILES = {
     "gsm8k": "gsm8k/test.jsonl",
     "math500": "math500/test.jsonl",
     "mmlu": "mmlu/mmlu.zip",
-    "humaneval": "humaneval/HumanEval.jsonl.gz",
 }
 needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmark files are not here")
 
@@ -72,6 +71,10 @@ def judged(kind: str, rows: list[Row], texts: list[str]) -> list[int]:
         ("\\left( 3, \\frac{\\pi}{2} \\right)", "\\boxed{(3, \\pi/2)}"),
         ("\\{1, 2\\}", "thus \\boxed{\\left\\{2,1\\right\\}}, as \\{ shows"),
         ("5", "\\boxed{5} and then cut: \\boxed{7"),
+        ("025", "\\boxed{\\text{25}}"),
+        ("3\\sqrt{13}", "\\boxed{\\mathbf{3\\sqrt{13}}.}"),
+        ("11,\\! 111,\\! 100", "\\boxed{x = 11{,}111{,}100}"),
+        ("\\text{east}", "\\boxed{\\text{east}}"),
     ],
 )
 def test_equal_expressions_are_correct(gold, text):
@@ -89,6 +92,7 @@ def test_equal_expressions_are_correct(gold, text):
         ("\\boxed{70}. No wait, \\boxed{12}", "stop", "wrong"),
         ("\\boxed{\\frac{}{}^^_}", "stop", "wrong"),
         ("\\boxed{70" + "0" * 5000 + "}", "stop", "wrong"),
+        ("\\boxed{\\text{east}}", "stop", "wrong"),
         ("", "stop", "no_answer"),
     ],
 )
@@ -179,6 +183,18 @@ def test_the_published_solutions_of_math500_are_correct():
         "c",
         "(C)",
         "**C.**",
+        "<answer>C</answer>",
+        "### Final Answer\n\nC",
+        "A is a trap.\n(C)",
+        "C. The others are wrong.",
+        "The best choice would be $\\mathbf{C}$, not A.",
+        "Option C is correct, as A is not.",
+        "So C is the right answer.",
+        "不选A，选C",
+        "正确选项是（C）。",
+        "Odgovor: C",
+        "A helyes válasz a(z) C.",
+        "پاسخ صحیح C است.",
     ],
 )
 def test_a_stated_letter_is_the_answer(text):
@@ -199,10 +215,20 @@ def test_a_stated_letter_is_the_answer(text):
         '"answer": "Because"',
         'Reply as in e.g., "answer": "C".',
         "A, B and D are wrong",
+        "The answer is not C.",
+        "答案不是C，也不选D",
+        "C. is too short\nD. is too long",
+        "I choose carefully.",
     ],
 )
 def test_a_letter_that_merely_occurs_is_not(text):
     assert choice.extract(text, 4) is None
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("unit", [" ", "\n", "*", "A)", "答案", "answer is ", "\\boxed{", "respuesta ", "( "])
+def test_an_answer_that_only_repeats_itself_is_judged_at_once(unit):
+    choice.extract("Answer: " + unit * (200_000 // len(unit)) + "z", 4)
 
 
 def test_letters_are_bounded_by_the_options_of_the_row():
@@ -265,6 +291,46 @@ def test_without_an_entry_point_all_python_blocks_make_the_program():
     assert code.extract("```python\na = 1\n```\n```\nno\n```\n```python\nb = 2\n```", None) == "a = 1\n\nb = 2"
 
 
+SCRIPTS = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        (SCRIPTS, "print(2)"),
+        (SCRIPTS + "This prints\n```\n2\n```\n", "print(2)"),
+        ("```python\nprint(2)", "print(2)"),
+        ("```\nprint(1)\n```\n```\nprint(2)\n```", "print(2)"),
+        ("import sys\nprint(2)", "import sys\nprint(2)"),
+    ],
+)
+def test_of_several_scripts_the_last_is_meant(text, program):
+    assert code.extract(text, None, last=True) == program
+
+
+def test_of_several_blocks_with_the_method_the_last_is_meant():
+    draft, final = ("class Solution:\n    def f(self, x):\n        return " + value for value in ("1", "2"))
+    text = f"```python\n{draft}\n```\nNo:\n```python\n{final}\n```\nUse it:\n```python\nprint(Solution().f(1))\n```"
+    assert code.extract(text, "f", last=True) == final
+    assert code.extract(text, "f") == draft
+
+
+@pytest.mark.parametrize(
+    ("value", "correct", "detail"),
+    [
+        ("2 * x", True, "plus: passed"),
+        ("4", True, "plus: failed; wrong, AssertionError in: assert f.3. == 6"),
+        ("1 // (3 - x) and 4", True, "plus: failed; runtime_error, ZeroDivisionError.*"),
+        ("3", False, "plus: failed; AssertionError in: assert f.2. == 4"),
+    ],
+)
+def test_further_tests_are_told_apart_and_do_not_decide(value, correct, detail):
+    row = CODE_ROW.model_copy(update={"plus_test_list": ["assert f(3) == 6"]})
+    [verdict] = code.score([row], [sample(f"```python\ndef f(x):\n    return {value}\n```")])
+    assert verdict.correct == correct
+    assert re.fullmatch(detail, verdict.detail)
+
+
 @pytest.mark.parametrize(
     ("text", "finish", "expected"),
     [
@@ -287,13 +353,3 @@ def test_programs_are_judged(text, finish, expected):
 def test_a_row_without_usable_tests_is_an_error_and_not_a_pass(tests):
     with pytest.raises(DataError, match="row 0"):
         reason("code", Row(question="q", entry_point="f", test_list=tests), GOOD)
-
-
-@needs_benchmarks
-def test_humaneval_canonical_solutions_pass_and_broken_ones_fail():
-    rows = public("humaneval")
-    with gzip.open(BENCHMARKS / FILES["humaneval"], "rt", encoding="utf-8") as stream:
-        bodies = [json.loads(line)["canonical_solution"] for line in stream]
-    right = [f"{row.question}{body}```\nThis works." for row, body in zip(rows, bodies, strict=True)]
-    assert judged("code", rows, right) == list(range(164))
-    assert judged("code", rows, [f"```python\n{row.question}    return None\n```" for row in rows]) == []

@@ -1,30 +1,13 @@
 """Every layout gives the rows of its benchmark; every damaged file is named together with the place."""
 
 import ast
-import gzip
-import json
 import zipfile
-from pathlib import Path
 
 import pytest
 
-from opdlm.config.data import Source
 from opdlm.data.rows import Row
-from opdlm.data.sources import read_file
 from opdlm.errors import DataError
-
-BENCHMARKS = Path(__file__).parents[2] / "shared" / "bench_data"
-needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the benchmark files are not here")
-
-
-def read(layout: str, file: Path, rows: int | None = None) -> list[Row]:
-    return read_file(Source(layout=layout, file=str(file)), file, rows)
-
-
-def written(path: Path, *values: object) -> Path:
-    text = "".join(json.dumps(value) + "\n" for value in values)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
-    return path
+from tests.readers import BENCHMARKS, needs_benchmarks, read, written
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])

@@ -6,7 +6,27 @@ from pydantic import Field, model_validator
 
 from opdlm.config.base import Strict
 
-PromptKind = Literal["raw", "math", "choice", "humaneval", "domain"]
+PromptKind = Literal["raw", "math", "choice", "humaneval", "livecodebench", "livemathbench", "stdio", "domain"]
+FileLayout = Literal[
+    "rows",
+    "gsm8k",
+    "math500",
+    "aime",
+    "livemathbench",
+    "mmlu",
+    "mmlu_pro",
+    "ceval",
+    "gpqa",
+    "ifeval",
+    "livebench",
+    "zebralogic",
+    "humaneval",
+    "humaneval_plus",
+    "mbpp",
+    "mbpp_plus",
+    "codeforces",
+    "livecodebench",
+]
 TinyTask = Literal["TinyMath", "TinyChoice", "TinyCode"]
 
 
@@ -16,12 +36,15 @@ class Source(Strict):
     The file lies under `data_root`, or in the data set `repo` of the Hugging Face hub.
     """
 
-    layout: Literal["tiny", "rows", "gsm8k", "math500", "mmlu", "humaneval"]
+    layout: Literal["tiny"] | FileLayout
     task: list[TinyTask] = []
     file: str | None = None
     repo: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str | None = Field(
         default=None, pattern=r"^[\w.-]+$", description="branch, tag or commit of `repo`; main if null"
+    )
+    expected_rows: int | None = Field(
+        default=None, gt=0, description="rows that the whole file gives; any other number is an error"
     )
 
     @model_validator(mode="after")
@@ -32,6 +55,8 @@ class Source(Strict):
             raise ValueError(f"layout '{self.layout}' needs 'file' (a path under data_root, or in 'repo')")
         if self.repo is not None and self.layout == "tiny":
             raise ValueError("layout 'tiny' has no 'repo'")
+        if self.expected_rows is not None and self.layout == "tiny":
+            raise ValueError("layout 'tiny' makes as many rows as are asked for; 'expected_rows' is for files")
         if self.revision is not None and self.repo is None:
             raise ValueError("'revision' belongs to 'repo', which is not set")
         return self

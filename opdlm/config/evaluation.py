@@ -8,7 +8,7 @@ from opdlm.config.base import Strict
 from opdlm.config.data import PromptKind, Source
 from opdlm.config.decoding import DecodingSettings
 
-ScorerKind = Literal["math", "choice", "code"]
+ScorerKind = Literal["math", "choice", "code", "ifeval", "livebench", "zebra"]
 
 
 class BenchmarkSettings(Strict):
@@ -22,6 +22,10 @@ class BenchmarkSettings(Strict):
     seeds: int = Field(default=1, gt=0, description="number of sampling seeds; scores are means over them")
     shards: int = Field(default=1, gt=0)
     thinking: bool = False
+    temperature: float | None = Field(
+        default=None, ge=0, description="in the place of the decoding's, so that seeds differ; null: the decoding's own"
+    )
+    paper_column: str | None = Field(default=None, description="the paper's name, if the benchmark's own is another")
 
 
 class GenerateStage(Strict):

@@ -100,11 +100,14 @@ class Plan:
     def generate_stage(self, decoding: str, benchmark: str, seed: int, shard: int) -> GenerateStage:
         """Settings of the generation of one shard."""
         chosen = self.settings.benchmarks[benchmark]
+        wanted = self.settings.decodings[decoding]
+        if chosen.temperature is not None:
+            wanted = wanted.model_copy(update={"temperature": chosen.temperature})
         return GenerateStage(
             prompt=chosen.prompt,
             max_tokens=chosen.max_tokens,
             thinking=chosen.thinking,
-            decoding=self.settings.decodings[decoding],
+            decoding=wanted,
             seed=seed,
             shard=shard,
             shards=chosen.shards,
@@ -172,6 +175,7 @@ class Plan:
         generation = [self.generate_stage(decoding, benchmark, *shard) for shard in shards]
         return CellSource(
             benchmark=benchmark,
+            paper_column=self.settings.benchmarks[benchmark].paper_column or benchmark,
             merged=self.layout.merged(model, decoding, benchmark),
             samples=self.samples(model, decoding, benchmark),
             logs=[self.layout.log("generate", f"{model}/{decoding}/{benchmark}/{x}-{y}") for x, y in shards],

@@ -16,6 +16,7 @@ class CellSource(Strict):
     """The files behind one cell of a table."""
 
     benchmark: Name
+    paper_column: str
     merged: str
     samples: list[str]
     logs: list[str]

@@ -1,6 +1,6 @@
 """The one schema of prompts and benchmark rows (spec 7.1)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,5 +21,21 @@ class Row(BaseModel):
     """Name of the function that a code task asks for."""
     test_list: list[str] = []
     """Python statements, usually asserts, that judge a code task by calling its functions."""
+    test_method: Literal["function", "stdio", "call"] = "function"
+    """How a code task is judged: by `test_list`; or by `test_output` for each `test_input`, which is standard input, or
+    the arguments of `entry_point`, one JSON value a line, with a JSON result (LiveCodeBench's two kinds)."""
+    test_input: list[str] = []
+    test_output: list[str] = []
+    plus_test_list: list[str] = []
+    """Further tests, of HumanEval+ and MBPP+."""
     test_time_limit: float = 5.0
-    """Seconds of wall time for all the tests of a code task."""
+    """Seconds of wall time for all the tests of a code task, with `stdio` and `call` for each of them."""
+    key: int | None = None
+    instruction_id_list: list[str] = []
+    """IFEval's and LiveBench's instructions, with the arguments of each."""
+    kwargs: list[dict[str, Any]] = []
+    livebench_category: str | None = None
+    livebench_task: str | None = None
+    livebench_release_date: str | None = None
+    livebench: dict[str, Any] = {}
+    """What else LiveBench's own scorer of the task reads of its row."""

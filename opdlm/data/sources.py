@@ -1,202 +1,90 @@
-"""Rows out of files: our own schema, the published one (spec 7.1), and the public releases of four benchmarks."""
+"""Rows out of files: our own schema, the published one (spec 7.1), and the public releases of the benchmarks."""
 
-import ast
-import csv
-import gzip
-import io
-import json
-import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from opdlm.config.data import Source
+from opdlm.config.data import FileLayout, Source
+from opdlm.data.readers import choice, code, evalplus, instructions, livecodebench, mathematics, published
+from opdlm.data.readers.records import Record, RowFields, csv_rows, objects
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
-from opdlm.files import iterate_jsonl
 
-Numbered = Iterator[tuple[str, dict[str, Any]]]
-"""Where a row stands in its file, and its fields in the schema of `Row`."""
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file is read.
+
+    Attributes:
+        row: the fields of a row from one record; none if the record does not belong to the benchmark.
+        records: the records of the file.
+    """
+
+    row: Callable[[Record], RowFields | None]
+    records: Callable[[Path], Iterator[Record]] = objects
+
+
+LAYOUTS: dict[FileLayout, Layout] = {
+    "rows": Layout(published.rows),
+    "gsm8k": Layout(mathematics.gsm8k),
+    "math500": Layout(mathematics.math500),
+    "aime": Layout(mathematics.aime),
+    "livemathbench": Layout(mathematics.livemathbench),
+    "mmlu": Layout(choice.four_columns, choice.mmlu_tables),
+    "mmlu_pro": Layout(choice.mmlu_pro),
+    "ceval": Layout(choice.four_columns, choice.ceval_tables),
+    "gpqa": Layout(choice.gpqa, csv_rows),
+    "ifeval": Layout(instructions.ifeval),
+    "livebench": Layout(instructions.livebench),
+    "zebralogic": Layout(published.zebralogic),
+    "humaneval": Layout(code.humaneval),
+    "humaneval_plus": Layout(evalplus.humaneval_plus),
+    "mbpp": Layout(evalplus.mbpp),
+    "mbpp_plus": Layout(evalplus.mbpp_plus),
+    "codeforces": Layout(code.codeforces),
+    "livecodebench": Layout(livecodebench.livecodebench),
+}
 
 
 def read_file(source: Source, file: Path, rows: int | None) -> list[Row]:
     """Read the rows of a file, the first `rows` of them if that is a number.
 
     Raises:
-        DataError: the file is missing, empty or damaged, or a row does not fit; the message names file and row.
+        DataError: the file is missing, empty or damaged, or a row does not fit; the message names file and row. Or the
+            whole file was read and does not give as many rows as the source expects.
     """
     if source.layout == "tiny":
         raise DataError("layout 'tiny' has no file; opdlm.data.tiny makes its rows")
-    found = [_row(fields, file, place) for place, fields in islice(READERS[source.layout](file), rows)]
+    found = list(islice(_rows(LAYOUTS[source.layout], file), rows))
     if not found:
         raise DataError(f"{file} has no rows")
+    if rows is None and source.expected_rows not in (None, len(found)):
+        raise DataError(
+            f"{file} gives {len(found)} rows, and {source.expected_rows} are expected: it is another version of the "
+            "data, or not all of it; correct 'expected_rows' or the file"
+        )
     return found
 
 
-def _row(fields: dict[str, Any], file: Path, place: str) -> Row:
+def _rows(layout: Layout, file: Path) -> Iterator[Row]:
+    for record in layout.records(file):
+        fields = layout.row(record)
+        if fields is not None:
+            yield _row(fields, record)
+
+
+def _row(fields: dict[str, Any], record: Record) -> Row:
     try:
         row = Row.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "row"
-        raise DataError(f"{file}, {place}: {field}: {first['msg']}") from None
+        raise record.error(".".join(str(part) for part in first["loc"]) or "row", first["msg"]) from None
     if not row.question.strip():
-        raise DataError(f"{file}, {place}: question: empty")
+        raise record.error("question", "empty")
+    if len(row.test_input) != len(row.test_output):
+        raise record.error("test_output", f"{len(row.test_output)} for {len(row.test_input)} inputs")
     return row
-
-
-def _rows(file: Path) -> Numbered:
-    """Our schema, one object per line; or the published schema, one JSON list."""
-    text = _text(file)
-    if text.lstrip().startswith("["):
-        yield from _published(text, file)
-        return
-    for number, value in iterate_jsonl(file):
-        yield f"line {number}", _fields(value, file, f"line {number}")
-
-
-def _text(file: Path) -> str:
-    try:
-        content = file.read_bytes()
-        return (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is truncated or corrupt: {error}") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _published(text: str, file: Path) -> Numbered:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file} is not valid JSON: {error}") from error
-    for number, value in enumerate(values, start=1):
-        place = f"row {number}"
-        given = _fields(value, file, place)
-        # Fields of other scorers (IFEval's instructions and so on) have no place in our schema.
-        fields = {name: given[name] for name in Row.model_fields if given.get(name) is not None}
-        answer = fields.get("ground_truth_answer", "")
-        fields["ground_truth_answer"] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-        if re.fullmatch(r"[A-J]", fields["ground_truth_answer"]):
-            fields.setdefault("options", _count_options(str(fields.get("question", ""))))
-        yield place, fields
-
-
-def _count_options(question: str) -> int:
-    """Number of options listed line by line as `A.`, `A)`, `A:` or `(A)`; 0 if there is no such list."""
-    listed = re.findall(r"^[ \t]*\(?([A-J])[.):]", question, flags=re.MULTILINE)
-    return next((count for count in range(10, 1, -1) if "ABCDEFGHIJ"[:count] in "".join(listed)), 0)
-
-
-def _fields(value: Any, file: Path, place: str, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{file}, {place}: not an object")
-    for name in needed:
-        if not isinstance(value.get(name), str):
-            raise DataError(f"{file}, {place}: {name}: missing, or not text")
-    return value
-
-
-def _gsm8k(file: Path) -> Numbered:
-    for number, value in iterate_jsonl(file):
-        place = f"line {number}"
-        fields = _fields(value, file, place, ("question", "answer"))
-        _, mark, answer = fields["answer"].rpartition("####")
-        if not mark or not answer.strip():
-            raise DataError(f"{file}, {place}: answer: no result after ####")
-        yield (
-            place,
-            {
-                "question": fields["question"],
-                "ground_truth_answer": answer.strip().replace(",", ""),
-                "domain": "math",
-            },
-        )
-
-
-def _math500(file: Path) -> Numbered:
-    for number, value in iterate_jsonl(file):
-        place = f"line {number}"
-        fields = _fields(value, file, place, ("problem", "answer"))
-        yield (
-            place,
-            {
-                "question": fields["problem"],
-                "ground_truth_answer": fields["answer"],
-                "domain": "math",
-                "subdivision": fields.get("subject"),
-            },
-        )
-
-
-def _mmlu(file: Path) -> Numbered:
-    """All test tables of the release's archive, in the order of their names."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for name in sorted(name for name in archive.namelist() if name.endswith("_test.csv")):
-                text = archive.read(name).decode("utf-8")
-                subject = name.rpartition("/")[2].removesuffix("_test.csv")
-                for number, record in enumerate(csv.reader(io.StringIO(text)), start=1):
-                    yield _choice(record, subject, file, f"{name} row {number}")
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist") from None
-    except (zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is truncated or corrupt: {error}") from error
-
-
-def _choice(record: list[str], subject: str, file: Path, place: str) -> tuple[str, dict[str, Any]]:
-    if len(record) != 6 or record[5] not in "ABCD":
-        raise DataError(f"{file}, {place}: not a question, four options and a letter")
-    question, *options, letter = record
-    lines = [f"{name}. {option}" for name, option in zip("ABCD", options, strict=True)]
-    return place, {
-        "question": "\n".join([question, *lines]),
-        "ground_truth_answer": letter,
-        "domain": "science",
-        "subdivision": subject,
-        "options": 4,
-    }
-
-
-def _humaneval(file: Path) -> Numbered:
-    for number, value in iterate_jsonl(file):
-        place = f"line {number}"
-        fields = _fields(value, file, place, ("task_id", "prompt", "entry_point", "test"))
-        try:
-            tests = _humaneval_tests(fields["prompt"], fields["test"], fields["entry_point"])
-        except SyntaxError as error:
-            raise DataError(f"{file}, {place}: prompt: not Python ({error.msg})") from None
-        yield (
-            place,
-            {
-                "question": fields["prompt"],
-                "task_id": fields["task_id"],
-                "entry_point": fields["entry_point"],
-                "test_list": tests,
-                "domain": "code",
-            },
-        )
-
-
-def _humaneval_tests(prompt: str, test: str, entry_point: str) -> list[str]:
-    """The test, preceded by the helper functions of the prompt that some tests use (rows 32, 38, 50)."""
-    helpers = [
-        ast.unparse(statement)
-        for statement in ast.parse(prompt).body
-        if not (isinstance(statement, ast.FunctionDef) and statement.name == entry_point)
-    ]
-    return [*helpers, f"{test.strip()}\n\ncheck({entry_point})"]
-
-
-READERS: dict[str, Callable[[Path], Numbered]] = {
-    "rows": _rows,
-    "gsm8k": _gsm8k,
-    "math500": _math500,
-    "mmlu": _mmlu,
-    "humaneval": _humaneval,
-}

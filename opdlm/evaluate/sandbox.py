@@ -8,7 +8,8 @@ program does not have; no exit status and no output of the program counts. This 
 no assert has to be taken apart. What it costs: a program cannot return objects other than plain data, and what it does
 to its arguments is not seen by the tests.
 
-A script is judged by its standard output, which is compared by the caller.
+Calls with JSON arguments and results go the same way. A script is judged by its standard output, which the caller
+compares.
 """
 
 import os
@@ -16,7 +17,7 @@ import select
 import time
 from dataclasses import dataclass
 from io import RawIOBase
-from typing import Literal
+from typing import Any, Literal
 
 from opdlm.errors import SandboxError
 from opdlm.evaluate.inside.plain import MAX_BYTES, read
@@ -52,25 +53,54 @@ def run_tests(launcher: Launcher, code: str, tests: list[str], entry_point: str 
     Raises:
         SandboxError: a sandbox could not be set up.
     """
+    program = {"role": "program", "code": code, "prelude": False}
+    tested = {"role": "tests", "tests": tests, "entry_point": entry_point}
+    return _run_pair(launcher, program, tested, seconds, seconds)
+
+
+def run_calls(launcher: Launcher, code: str, calls: list[tuple[str, str]], name: str, seconds: float) -> Outcome:
+    """Judge a program by calls of one function, or of a method of its class `Solution`, up to the first wrong result.
+
+    Args:
+        calls: for each call the arguments, one JSON value a line, and the result, a JSON value.
+        name: the function.
+        seconds: wall time for loading the program, and for each call.
+
+    Raises:
+        SandboxError: a sandbox could not be set up.
+    """
+    program = {"role": "program", "code": code, "prelude": True}
+    tested = {"role": "calls", "calls": calls, "name": name}
+    return _run_pair(launcher, program, tested, seconds, seconds * (len(calls) + 1))
+
+
+def _run_pair(
+    launcher: Launcher, program: dict[str, Any], tested: dict[str, Any], seconds: float, processor_seconds: float
+) -> Outcome:
+    """Run a program and its tests, which have `seconds` of wall time between two of their messages."""
     requests_out, requests_in = os.pipe()
     replies_out, replies_in = os.pipe()
     verdict_out, verdict_in = os.pipe()
-    program = {"role": "program", "code": code}
-    judge = {"role": "tests", "tests": tests, "entry_point": entry_point}
     with (
-        open(verdict_out, "rb") as verdict,
-        launcher.cell(program, [requests_out, replies_in], seconds),
-        launcher.cell(judge, [requests_in, replies_out, verdict_in], seconds),
+        # Without a buffer, or a message could wait in it while the pipe is watched for the next one.
+        open(verdict_out, "rb", buffering=0) as verdict,
+        launcher.cell(program, [requests_out, replies_in], processor_seconds),
+        launcher.cell(tested, [requests_in, replies_out, verdict_in], processor_seconds),
     ):
         up = read(verdict) if readable(verdict_out, time.monotonic() + START_SECONDS) else None
         if not up or not up["up"]:
             raise SandboxError("a sandbox did not start in time")
-        if not readable(verdict_out, time.monotonic() + seconds):
-            return Outcome("timeout", f"more than {seconds:g} s")
-        message = read(verdict)
+        message: dict[str, Any] | None = {"test": None}
+        place = ""
+        while message and "test" in message:
+            place = "" if message["test"] is None else f"test {message['test']}: "
+            if not readable(verdict_out, time.monotonic() + seconds):
+                return Outcome("timeout", f"{place}more than {seconds:g} s")
+            message = read(verdict)
     if message is None:
-        return Outcome("wrong", "the tests' process ended without a verdict")
-    return Outcome(message["reason"], message["detail"])
+        return Outcome("wrong", f"{place}the tests' process ended without a verdict")
+    detail = message["detail"].encode(errors="replace").decode()  # a program's words need not be Unicode
+    return Outcome(message["reason"], detail)
 
 
 def run_stdio(launcher: Launcher, code: str, stdin: bytes, seconds: float, max_output: int = MAX_BYTES) -> Output:

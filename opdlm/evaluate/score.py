@@ -1,13 +1,22 @@
 """The verdicts of one shard of answers."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
-from opdlm.config.evaluation import ScoreStage
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from opdlm.config.evaluation import ScorerKind, ScoreStage
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
+from opdlm.evaluate.scorers import code
 from opdlm.evaluate.scorers.registry import SCORERS
-from opdlm.files import read_jsonl, write_json
-from opdlm.records import Sample, Scores
+from opdlm.files import json_line, read_jsonl, write_json
+from opdlm.identity import code_hash
+from opdlm.records import Record, Sample, Scores, Verdict
 
 
 def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Path) -> None:
@@ -20,9 +29,52 @@ def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Pat
     """
     rows = read_jsonl(rows_file, Row)
     samples = read_jsonl(samples_file, Sample)
+    judge(
+        stage.scorer,
+        rows,
+        samples,
+        samples_file,
+        out,
+        lambda judged: Scores(samples=str(samples_file), verdicts=judged),
+    )
+
+
+def judge(
+    kind: ScorerKind,
+    rows: list[Row],
+    samples: list[Sample],
+    samples_file: Path,
+    out: Path,
+    record: Callable[[list[Verdict]], Record],
+) -> None:
+    """Judge answers and write what `record` makes of the verdicts, which are in the answers' order.
+
+    Verdicts on programs are kept one by one beside `out`, so that a start that is stopped goes on later.
+
+    Args:
+        samples_file: where the answers come from, for messages.
+
+    Raises:
+        DataError, SandboxError: as `score_shard`.
+    """
     _check(samples, len(rows), samples_file)
-    verdicts = SCORERS[stage.scorer](rows, samples)
-    write_json(out, Scores(samples=str(samples_file), verdicts=verdicts).model_dump(mode="json"))
+    if kind != "code":  # judging an answer takes milliseconds
+        write_json(out, record(SCORERS[kind](rows, samples)).model_dump(mode="json"))
+        return
+    with VerdictJournal(out, rows, samples) as journal:
+        _judge_programs(rows, [sample for sample in samples if sample.index not in journal.verdicts], journal, out.name)
+        write_json(out, record([journal.verdicts[sample.index] for sample in samples]).model_dump(mode="json"))
+
+
+def _judge_programs(rows: list[Row], waiting: list[Sample], journal: "VerdictJournal", name: str) -> None:
+    done = len(journal.verdicts)
+    with tqdm(initial=done, total=done + len(waiting), desc=name, unit="answer", mininterval=5) as bar:
+
+        def keep(verdict: Verdict) -> None:
+            journal.append(verdict)
+            bar.update()
+
+        code.score(rows, waiting, keep)
 
 
 def _check(samples: list[Sample], rows: int, file: Path) -> None:
@@ -33,3 +85,56 @@ def _check(samples: list[Sample], rows: int, file: Path) -> None:
         if sample.index in seen:
             raise DataError(f"{file}, sample {number}: row {sample.index} is answered twice")
         seen.add(sample.index)
+
+
+Self = TypeVar("Self", bound="VerdictJournal")
+
+
+class VerdictJournal:
+    """Verdicts on answers, in a hidden file beside the file that they are for; it is removed when the block ends well.
+
+    Its name holds a hash over the rows, the answers and the code that judges, so others' verdicts are not taken up.
+    """
+
+    def __init__(self, out: Path, rows: list[Row], samples: list[Sample]) -> None:
+        self.path = out.with_name(f".{out.name}.{_identity(rows, samples)}.partial")
+        self.verdicts: dict[int, Verdict] = {}
+
+    def __enter__(self: Self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        good = self._read()
+        self._stream = open(self.path, "ab")
+        self._stream.truncate(good)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stream.close()
+        if kind is None or not self.verdicts:
+            self.path.unlink()
+
+    def append(self, verdict: Verdict) -> None:
+        """Keep one verdict. If the machine goes down some of the last ones are lost, and made again."""
+        self._stream.write(json_line(verdict).encode())
+        self._stream.flush()
+        self.verdicts[verdict.index] = verdict
+
+    def _read(self) -> int:
+        """Take up the verdicts of an earlier start; returns the length of the file's good part, in bytes."""
+        good = 0
+        for line in self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []:
+            try:
+                verdict = Verdict.model_validate_json(line)
+            except ValidationError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            self.verdicts[verdict.index] = verdict
+            good += len(line)
+        return good
+
+
+def _identity(rows: list[Row], samples: list[Sample]) -> str:
+    digest = hashlib.sha256(code_hash(Path(__file__)).encode())
+    for record in (*rows, *samples):
+        digest.update(json_line(record).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:12]

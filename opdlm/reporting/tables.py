@@ -94,7 +94,7 @@ def _cell(source: CellSource, paper_table: str | None, paper_row: str | None, pa
     result = read_merged(file) if file.is_file() else None
     if result is not None and sorted(result.sample_files) != sorted(source.samples):
         raise DataError(f"{file} was merged from other sample files than {', '.join(source.samples)}")
-    published = paper.find(paper_table, paper_row, source.benchmark)
+    published = paper.find(paper_table, paper_row, source.paper_column)
     return Cell(
         benchmark=source.benchmark,
         value=result.accuracy if result else None,

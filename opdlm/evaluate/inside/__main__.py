@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import Any
 
-from opdlm.evaluate.inside import roles
+from opdlm.evaluate.inside import judging, roles
 from opdlm.evaluate.inside.isolation import HOME, Limits, drop_rights, enter_namespaces
 
 
@@ -85,6 +85,8 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     os.chdir(HOME)
     os.environ.clear()
     os.environ.update({"HOME": HOME, "PATH": "/usr/bin", "LANG": "C.UTF-8"})
+    sys.argv[:] = sys.orig_argv[:] = ["solution.py"]  # a program may look for arguments of its own
+    sys.path[:] = [folder for folder in sys.path if os.path.exists(folder)]
     role = order["role"]
     if role == "nothing":  # a try-out of the machine
         return
@@ -94,10 +96,10 @@ def _run(order: dict[str, Any], pipes: list[int]) -> None:
     try:
         roles.silence()
         if role == "program":
-            roles.serve(order["code"], os.fdopen(pipes[0], "rb"), os.fdopen(pipes[1], "wb"))
+            roles.serve(order["code"], order["prelude"], os.fdopen(pipes[0], "rb"), os.fdopen(pipes[1], "wb"))
         else:
             streams = os.fdopen(pipes[0], "wb"), os.fdopen(pipes[1], "rb"), os.fdopen(pipes[2], "wb")
-            roles.judge(order["tests"], order["entry_point"], *streams)
+            judging.judge(order, *streams)
     finally:
         os._exit(0)  # what a program left to run at exit is of no interest
 

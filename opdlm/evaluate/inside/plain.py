@@ -5,6 +5,9 @@ Types are exact: an instance of a subclass (say, an `int` that is equal to every
 
 import collections
 import json
+import re
+from dataclasses import dataclass
+from io import RawIOBase
 from typing import Any, BinaryIO
 
 MAX_BYTES = 8 << 20
@@ -17,6 +20,13 @@ SEQUENCES: dict[str, Any] = {
     "deque": collections.deque,
 }
 MAPPINGS: dict[str, Any] = {"dict": dict, "Counter": collections.Counter, "OrderedDict": collections.OrderedDict}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """Stands for an `re.Match`, of which tests ask whether there is one: it is true, and equal to nothing else."""
+
+    text: str
 
 
 class NotPlain(TypeError):  # noqa: N818 - it reads as the statement it makes
@@ -52,6 +62,10 @@ def _encode(value: Any) -> Any:
         return {"t": "complex", "v": [value.real, value.imag]}
     if kind is bytes:
         return {"t": "bytes", "v": value.hex()}
+    if kind is re.Match:
+        return {"t": "Match", "v": str(value[0])}
+    if kind is collections.defaultdict:  # equal to a dict of the same items
+        return {"t": "dict", "v": [[_encode(key), _encode(item)] for key, item in value.items()]}
     for name, known in SEQUENCES.items():
         if kind is known:
             return {"t": name, "v": [_encode(item) for item in value]}
@@ -78,6 +92,8 @@ def decode(data: Any) -> Any:
         return complex(*content)
     if tag == "bytes":
         return bytes.fromhex(content)
+    if tag == "Match":
+        return Found(str(content))
     if tag in SEQUENCES:
         return SEQUENCES[tag](decode(item) for item in content)
     return MAPPINGS[tag]({decode(key): decode(item) for key, item in content})
@@ -97,7 +113,7 @@ def write(stream: BinaryIO, message: dict[str, Any]) -> None:
     stream.flush()
 
 
-def read(stream: BinaryIO) -> dict[str, Any] | None:
+def read(stream: BinaryIO | RawIOBase) -> dict[str, Any] | None:
     """Receive one message; none if the other side is gone.
 
     Raises:

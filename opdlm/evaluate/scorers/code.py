@@ -1,72 +1,154 @@
 """Code: the program of an answer is judged by the row's tests, in sandboxes."""
 
 import ast
+import json
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
+from opdlm.evaluate.inside.judging import arguments
+from opdlm.evaluate.inside.plain import MAX_BYTES
 from opdlm.evaluate.launcher import Launcher
-from opdlm.evaluate.sandbox import run_tests
+from opdlm.evaluate.sandbox import Outcome, run_calls, run_tests
+from opdlm.evaluate.scorers.stdio import run_cases
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
 from opdlm.records import Sample, Verdict
 
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
+PLUS = "plus: {}"
+"""How the detail of a verdict begins if its row has further tests, which count only if the tests proper hold."""
 
 
-def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
+def score(rows: list[Row], samples: list[Sample], keep: Callable[[Verdict], None] | None = None) -> list[Verdict]:
     """Judge answers by running them, as many at a time as there are processors.
 
     What ran out of time is run once more, alone, so that a busy machine does not cost a right program its verdict.
 
+    Args:
+        keep: is given each verdict as soon as it is final.
+
     Raises:
-        DataError: a row has no tests, or tests that are not Python.
+        DataError: a row has no tests, or tests that cannot be used.
         SandboxError: there is no safe way to run programs here.
     """
     for index in sorted({sample.index for sample in samples}):
-        _check_tests(rows[index], index)
+        _check_tests(rows[index], f"row {index} ({rows[index].task_id or 'no task_id'})")
+    verdicts: dict[int, Verdict] = {}
     with Launcher() as launcher:
+
+        def judge(place: int) -> Verdict:
+            return _judged(launcher, rows[samples[place].index], samples[place])
+
+        def settle(place: int, final: Verdict) -> None:
+            verdicts[place] = final
+            if keep:
+                keep(final)
+
+        late = []
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            verdicts = list(pool.map(lambda sample: _judged(launcher, rows[sample.index], sample), samples))
-        return [
-            _judged(launcher, rows[sample.index], sample) if verdict.reason == "timeout" else verdict
-            for sample, verdict in zip(samples, verdicts, strict=True)
-        ]
+            waiting = {pool.submit(judge, place): place for place in range(len(samples))}
+            try:
+                for done in as_completed(waiting):
+                    if _out_of_time(done.result()):
+                        late.append(waiting[done])
+                    else:
+                        settle(waiting[done], done.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        for place in sorted(late):
+            settle(place, judge(place))
+    return [verdicts[place] for place in range(len(samples))]
 
 
-def _check_tests(row: Row, index: int) -> None:
-    if not row.test_list:
-        raise DataError(f"row {index} ({row.task_id or 'no task_id'}) has no tests; an answer cannot be judged")
+def _out_of_time(judged: Verdict) -> bool:
+    return judged.reason == "timeout" or judged.detail.startswith(PLUS.format("failed; timeout"))
+
+
+def _check_tests(row: Row, place: str) -> None:
+    """Refuse what could only be judged by mistake.
+
+    Raises:
+        DataError: the row has no tests, or tests that cannot be used.
+    """
+    if not (row.test_list if row.test_method == "function" else row.test_input):
+        raise DataError(f"{place} has no tests; an answer cannot be judged")
+    if row.test_method != "function" and len(row.test_input) != len(row.test_output):
+        raise DataError(f"{place} has {len(row.test_input)} test_input but {len(row.test_output)} test_output")
+    if row.test_method == "call" and not row.entry_point:
+        raise DataError(f"{place} has no entry_point to call")
     try:
-        ast.parse("\n".join(row.test_list))
+        ast.parse("\n".join([*row.test_list, *row.plus_test_list]))
     except SyntaxError as error:
-        raise DataError(f"row {index} ({row.task_id or 'no task_id'}): a test is not Python: {error}") from None
+        raise DataError(f"{place}: a test is not Python: {error}") from None
+    for given, expected in _calls(row):
+        try:
+            size = len(json.dumps([arguments(given), json.loads(expected)]))
+        except ValueError as error:
+            raise DataError(f"{place}: arguments or result of a test are not JSON: {error}") from None
+        if size > MAX_BYTES // 2:  # a message needs more bytes than the arguments
+            raise DataError(f"{place}: arguments and result of a test take more than {MAX_BYTES // 2} bytes")
+
+
+def _calls(row: Row) -> list[tuple[str, str]]:
+    return list(zip(row.test_input, row.test_output, strict=True)) if row.test_method == "call" else []
 
 
 def _judged(launcher: Launcher, row: Row, sample: Sample) -> Verdict:
-    code = extract(sample.text, row.entry_point)
+    code = extract(sample.text, row.entry_point, last=row.test_method != "function")
     if code is None:
         return unanswered(sample)
-    outcome = run_tests(launcher, code, row.test_list, row.entry_point, row.test_time_limit)
+    outcome = _outcome(launcher, row, code)
+    if row.plus_test_list:
+        outcome = _with_plus(launcher, row, code, outcome)
     if outcome.reason == "syntax_error" and sample.finish == "length":
         return verdict(sample, "truncated", outcome.detail)
     return verdict(sample, outcome.reason, outcome.detail)
 
 
-def extract(text: str, entry_point: str | None) -> str | None:
+def _outcome(launcher: Launcher, row: Row, code: str) -> Outcome:
+    if row.test_method == "stdio":
+        cases = list(zip(row.test_input, row.test_output, strict=True))
+        return run_cases(launcher, code, cases, row.test_time_limit)
+    if row.test_method == "call":
+        return run_calls(launcher, code, _calls(row), row.entry_point or "", row.test_time_limit)
+    return run_tests(launcher, code, row.test_list, row.entry_point, row.test_time_limit)
+
+
+def _with_plus(launcher: Launcher, row: Row, code: str, base: Outcome) -> Outcome:
+    """The outcome of the tests proper, with that of the further tests in its detail."""
+    if base.reason != "correct":
+        return Outcome(base.reason, f"{PLUS.format('failed')}; {base.detail}")
+    plus = run_tests(launcher, code, row.plus_test_list, row.entry_point, row.test_time_limit)
+    if plus.reason == "correct":
+        return Outcome("correct", PLUS.format("passed"))
+    return Outcome("correct", f"{PLUS.format('failed')}; {plus.reason}, {plus.detail}")
+
+
+def extract(text: str, entry_point: str | None, last: bool = False) -> str | None:
     """The program in an answer, or none.
 
-    It is the first block that defines the entry point, else all Python blocks, else all blocks. A text that goes on
-    from a fence opened by the prompt (spec 6.3) starts with a block that only ends.
+    It is a block that defines the entry point (as a function, a class, or a method of a class), else it is made of the
+    Python blocks, else of all blocks. A text that goes on from a fence opened by the prompt (spec 6.3) starts with a
+    block that only ends.
+
+    For rows with Python tests it is the first of several such blocks, and where none defines the entry point, all of
+    them (spec 6.2). With `last`, for scripts and LiveCodeBench, it is the last one: an answer ends with the program it
+    means, and two scripts in a row are none. LiveCodeBench takes what stands between the last two lines with a fence.
+    That is the same but for the ends of answers where its rule finds prose or nothing: a last block that was not
+    closed, a sample of the output after the program, and a program without any fence.
     """
     blocks = _blocks(text, entry_point)
     if entry_point:
-        for _, block in blocks:
-            if _defines(block, entry_point):
-                return block
+        defining = [block for _, block in blocks if _defines(block, entry_point)]
+        if defining:
+            return defining[-1 if last else 0]
     python = [block for language, block in blocks if language in ("python", "python3", "py")]
-    return "\n\n".join(python or [block for _, block in blocks]) or None
+    chosen = python or [block for _, block in blocks]
+    return "\n\n".join(chosen[-1:] if last else chosen) or None
 
 
 def _blocks(text: str, entry_point: str | None) -> list[tuple[str, str]]:
@@ -86,7 +168,10 @@ def _blocks(text: str, entry_point: str | None) -> list[tuple[str, str]]:
 
 def _defines(block: str, entry_point: str) -> bool:
     name = re.escape(entry_point)
-    return bool(re.search(rf"^(?:(?:async )?(?:def|class) +{name}\b|{name} *=)", block, re.MULTILINE))
+    defined = rf"^(?:(?:async )?(?:def|class) +{name}\b|{name} *=)"
+    if "class Solution" in block:
+        defined += rf"|^[ \t]+def +{name}\b"
+    return bool(re.search(defined, block, re.MULTILINE))
 
 
 def _is_code(text: str, entry_point: str | None) -> bool:

@@ -68,11 +68,23 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def normalised(answer: str) -> str:
-    """An answer with ASCII digits, without thin spaces in numbers, and whole numbers without `.0` and leading zeros."""
-    answer = "".join(str(unicodedata.digit(sign)) if sign.isdecimal() else sign for sign in answer).strip()
-    answer = re.sub(r"(?<=\d)(?:\\[,;:! ]|\{,\}| )(?=\d{3}(?!\d))", "", answer)
+    """An answer with ASCII digits, without thin spaces in numbers, and whole numbers without `.0` and leading zeros.
+
+    A full stop at the end goes, and so does a font around all of it, but not around words: `\\text{east}` stays.
+    """
+    answer = "".join(str(unicodedata.digit(sign)) if sign.isdecimal() else sign for sign in answer)
+    answer = _without_font(answer.strip().rstrip("."))
+    answer = re.sub(r"(?<=\d)(?:,?\\[,;:! ] *|\{,\}| )(?=\d{3}(?!\d))", "", answer)
     whole = re.fullmatch(r"([+-]?)0*(\d+)(?:\.0*)?", answer)
     return f"{whole[1].replace('+', '')}{whole[2]}" if whole else answer
+
+
+def _without_font(answer: str) -> str:
+    font = re.match(r"\\(?:text|math)(?:|bf|rm|it|normal)\{", answer)
+    if font and _closing(answer, font.end()) == len(answer) - 1:
+        content = answer[font.end() : -1].strip()
+        return content if re.search(r"[\d\\]", content) else answer
+    return answer
 
 
 class Comparer:
@@ -85,8 +97,10 @@ class Comparer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
 
-    def same(self, gold: str, answer: str) -> bool | None:
-        """Whether two expressions are equal; none if that took too long or too much memory.
+    def same(self, gold: str, answer: str, tolerance: float = 0.0) -> bool | None:
+        """Whether two expressions are equal, or values no further apart than the tolerance.
+
+        The answer is none if that took too long or too much memory.
 
         Raises:
             DataError: `gold` is not an expression.
@@ -94,7 +108,7 @@ class Comparer:
         worker = self._running()
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+        worker.stdin.write(json.dumps([gold, answer, tolerance]).encode() + b"\n")
         worker.stdin.flush()
         line = worker.stdout.readline() if _readable(worker.stdout.fileno(), SECONDS) else b""
         if not line:

@@ -2,11 +2,20 @@
 
 from opdlm.records import Reason, Sample, Verdict
 
+HALF = 0.5
+
 
 def verdict(sample: Sample, reason: Reason, detail: str = "") -> Verdict:
     """The verdict on one answer: 1 if correct, else 0."""
     correct = reason == "correct"
     return Verdict(index=sample.index, correct=correct, score=float(correct), reason=reason, detail=detail)
+
+
+def graded(sample: Sample, score: float, detail: str = "") -> Verdict:
+    """The verdict on an answer with partial credit: correct above one half, as the published evaluation counts."""
+    correct = score > HALF
+    reason: Reason = "correct" if correct else "wrong"
+    return Verdict(index=sample.index, correct=correct, score=score, reason=reason, detail=detail)
 
 
 def unanswered(sample: Sample) -> Verdict:
