@@ -16,7 +16,9 @@ from opdlm.config.base import Strict, explained
 from opdlm.config.data import PromptKind
 from opdlm.config.decoding import DecodingSettings, Strategy
 from opdlm.config.evaluation import GenerateStage, ScorerKind, ScoreStage
+from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
+from opdlm.config.registry import registered
 from opdlm.errors import OpdlmError, SettingsError
 
 S = TypeVar("S", bound=Strict)
@@ -114,19 +116,28 @@ def _generate(given: argparse.Namespace) -> None:
 def _add_score(commands: Any) -> None:
     text = "judge answers: those that `opdlm generate` wrote, or lines of {index: row, response: text}"
     command = _command(commands, "score", text, _score)
-    command.add_argument("--kind", choices=get_args(ScorerKind), required=True, help="what kind of answer to look for")
-    for name, what in {
-        "rows": "questions with their true answers or tests; our JSON lines, or the published JSON list",
-        "responses": "answers to judge, JSON lines",
-        "out": "file to write",
-    }.items():
-        command.add_argument(f"--{name}", type=Path, required=True, help=what)
+    how = command.add_mutually_exclusive_group(required=True)
+    how.add_argument("--benchmark", metavar="NAME", help="judge as this benchmark of the registry is judged")
+    how.add_argument("--kind", choices=get_args(ScorerKind), help="or say what kind of answer to look for")
+    text = "questions with their true answers or tests; our JSON lines, or the published JSON list; "
+    text += "default: the benchmark's rows as the workflow prepares them"
+    command.add_argument("--rows", type=Path, help=text)
+    command.add_argument("--responses", type=Path, required=True, help="answers to judge, JSON lines")
+    command.add_argument("--out", type=Path, required=True, help="file to write")
+    text = "configuration with the benchmark; default: %(default)s"
+    command.add_argument("--registry", type=Path, default=Path("config/benchmarks.yaml"), help=text)
 
 
 def _score(given: argparse.Namespace) -> None:
+    rows, scorer = given.rows, given.kind
+    if given.benchmark:
+        scorer = registered(given.registry, given.benchmark).scorer
+        rows = rows or Path(Layout("results").benchmark(given.benchmark))
+    if rows is None:
+        raise SettingsError("--kind needs --rows: the questions that the answers belong to")
     from opdlm.evaluate.responses import score_file
 
-    score_file(_settings(ScoreStage, scorer=given.kind), given.rows, given.responses, given.out)
+    score_file(_settings(ScoreStage, scorer=scorer), rows, given.responses, given.out)
 
 
 def _add_chat(commands: Any) -> None:

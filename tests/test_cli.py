@@ -14,6 +14,7 @@ import pytest
 from opdlm import __version__
 from opdlm.cli import main
 from opdlm.config.models import ConvertSettings
+from opdlm.data.rows import Row
 from opdlm.data.tiny import rows
 from opdlm.data.tiny_tokenizer import build
 from opdlm.evaluate.journal import Journal
@@ -76,6 +77,19 @@ def test_convert_generate_score(place: Path, tmp_path: Path) -> None:
     assert score(place, tmp_path / "answers.jsonl", tmp_path / "scores.json") == 0
     verdicts = Scores.model_validate(read_json(tmp_path / "scores.json")).verdicts
     assert [verdict.index for verdict in verdicts] == [0, 1, 2, 3, 4]
+
+
+def test_score_judges_by_a_registered_benchmark_and_its_prepared_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Path(__file__).parents[1] / "config" / "benchmarks.yaml"
+    prepared = tmp_path / "results" / "data" / "benchmarks" / "MATH-500.jsonl"
+    write_jsonl(prepared, [Row(question="6 times 7?", ground_truth_answer="42")])
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"index": 0, "response": "It is $\\boxed{42}$."}) + "\n")
+    monkeypatch.chdir(tmp_path)
+    given = ["--registry", str(registry), "--responses", "answers.jsonl", "--out", "scores.json"]
+    assert main(["score", "--benchmark", "MATH-500", *given]) == 0
+    assert read_json(tmp_path / "scores.json")["summary"]["correct"] == 1
 
 
 def test_score_judges_programs_from_anywhere_by_published_rows(tmp_path: Path) -> None:
@@ -190,6 +204,9 @@ def test_a_wrong_option_is_named_with_what_there_is(
         (["export", "{place}", "{out}"], "is not a model folder: it has no config.json"),
         (["push", "{place}", "someone/tiny"], "is not a model folder: it has no config.json"),
         (["score", "--rows", "{place}/rows.jsonl", "--responses", "{place}/no.jsonl"], "no.jsonl does not exist"),
+        (["score", "--responses", "{place}/no.jsonl"], "--kind needs --rows"),
+        (["score", "--benchmark", "MMLU-Max", "--responses", "a"], "has no benchmark 'MMLU-Max'; it has AIME-24, "),
+        (["score", "--benchmark", "MMLU", "--registry", "no.yaml", "--responses", "a"], "no.yaml cannot be read"),
     ],
 )
 def test_errors_are_one_line(
@@ -200,7 +217,7 @@ def test_errors_are_one_line(
     if given[0] == "generate":
         given += ["--model", str(place / "student"), "--strategy", "static", "--device", "cpu", "--out", str(out)]
     if given[0] == "score":
-        given += ["--kind", "math", "--out", str(out)]
+        given += ["--out", str(out), *([] if "--benchmark" in given else ["--kind", "math"])]
     assert main(given) == 1
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line]
