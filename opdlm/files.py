@@ -95,6 +95,22 @@ def read_jsonl(path: Path, schema: type[Model]) -> list[Model]:
     return rows
 
 
+def read_journal(path: Path, schema: type[Model]) -> tuple[list[Model], int]:
+    """The whole rows at the beginning of a JSON-lines file, which may be cut off or missing, and their bytes."""
+    rows: list[Model] = []
+    length = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        try:
+            row = schema.model_validate_json(line)
+        except ValidationError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        rows.append(row)
+        length += len(line)
+    return rows, length
+
+
 def iterate_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (line number from 1, value) of a JSON-lines file, blank lines skipped.
 

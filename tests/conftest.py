@@ -1,11 +1,14 @@
 """Small real models, made on the spot. One thread: the models are too small for more, and CI may share its cores."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
 
+from opdlm.evaluate.launcher import Launcher
+from opdlm.evaluate.sandbox import run_stdio
 from opdlm.model.qwen3 import Qwen3
 from opdlm.model.shape import Shape
 from tests.family import Family, make_family, run, small_stage
@@ -73,3 +76,13 @@ def finished(family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     run(family, small_stage(), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    """What starts sandboxes."""
+    with Launcher() as started:
+        # Programs that delete and kill are run in them: first make sure that they will be alone.
+        look = "import os\nprint(os.path.exists('/etc'), os.path.exists('/proc'), os.getuid(), os.listdir('/home'))"
+        assert run_stdio(started, look, b"", 5).stdout == b"False False 65534 []\n"
+        yield started

@@ -7,22 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import run_calls, run_stdio, run_tests
 from opdlm.evaluate.scorers.stdio import run_cases
 from tests.test_sandbox import DOUBLE, descendants, wait_until
 
 SHARED = sorted((Path(__file__).parents[2] / "shared" / "hostile").glob("*.py"))
 PROGRAMS = sorted((Path(__file__).parent / "hostile").glob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        # Programs that delete and kill are run below: first make sure that they will be alone.
-        look = "import os\nprint(os.path.exists('/etc'), os.path.exists('/proc'), os.getuid(), os.listdir('/home'))"
-        assert run_stdio(started, look, b"", 5).stdout == b"False False 65534 []\n"
-        yield started
 
 
 def adapted(program: Path, home: Path) -> str:

@@ -18,15 +18,6 @@ from opdlm.evaluate.sandbox import Outcome, run_calls, run_stdio, run_tests
 DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
 
 
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        # Programs that delete and kill are run below: first make sure that they will be alone.
-        look = "import os\nprint(os.path.exists('/etc'), os.path.exists('/proc'), os.getuid(), os.listdir('/home'))"
-        assert run_stdio(started, look, b"", 5).stdout == b"False False 65534 []\n"
-        yield started
-
-
 @pytest.mark.parametrize(
     ("code", "tests"),
     [

@@ -23,12 +23,6 @@ needs_benchmarks = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the bench
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
-
-
 def judged(row: Row, *programs: str) -> list[str]:
     texts = [f"So:\n```python\n{program}\n```\n" for program in programs]
     samples = [Sample(index=0, seed=0, prompt_tokens=0, ids=[], steps=[], text=text, finish="stop") for text in texts]

@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from pydantic import ValidationError
-
 from opdlm.config.evaluation import GenerateStage
-from opdlm.files import json_line, sha256, write_jsonl
+from opdlm.files import json_line, read_journal, sha256, write_jsonl
 from opdlm.identity import canonical_json
 from opdlm.records import Sample
 
@@ -34,7 +32,8 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        good = self._read()
+        kept, good = read_journal(self.path, Sample)
+        self.samples = {sample.index: sample for sample in kept}
         self.stream = open(self.path, "ab")
         self.stream.truncate(good)
         return self
@@ -53,20 +52,6 @@ class Journal:
         """Write the sample file, in the order of the rows, and remove the journal."""
         write_jsonl(self.out, [self.samples[index] for index in sorted(self.samples)])
         self.path.unlink()
-
-    def _read(self) -> int:
-        """Take up the answers of an earlier start; returns the length of the file's good part, in bytes."""
-        good = 0
-        for line in self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []:
-            try:
-                sample = Sample.model_validate_json(line)
-            except ValidationError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            self.samples[sample.index] = sample
-            good += len(line)
-        return good
 
 
 def _identity(stage: GenerateStage, model: Path, rows: Path) -> str:

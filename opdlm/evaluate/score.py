@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from opdlm.config.evaluation import ScorerKind, ScoreStage
@@ -14,7 +13,7 @@ from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.scorers import code
 from opdlm.evaluate.scorers.registry import SCORERS
-from opdlm.files import json_line, read_jsonl, write_json
+from opdlm.files import json_line, read_journal, read_jsonl, write_json
 from opdlm.identity import code_hash
 from opdlm.records import Record, Sample, Scores, Verdict
 
@@ -102,7 +101,8 @@ class VerdictJournal:
 
     def __enter__(self: Self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        good = self._read()
+        kept, good = read_journal(self.path, Verdict)
+        self.verdicts = {verdict.index: verdict for verdict in kept}
         self._stream = open(self.path, "ab")
         self._stream.truncate(good)
         return self
@@ -117,20 +117,6 @@ class VerdictJournal:
         self._stream.write(json_line(verdict).encode())
         self._stream.flush()
         self.verdicts[verdict.index] = verdict
-
-    def _read(self) -> int:
-        """Take up the verdicts of an earlier start; returns the length of the file's good part, in bytes."""
-        good = 0
-        for line in self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []:
-            try:
-                verdict = Verdict.model_validate_json(line)
-            except ValidationError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            self.verdicts[verdict.index] = verdict
-            good += len(line)
-        return good
 
 
 def _identity(rows: list[Row], samples: list[Sample]) -> str:
