@@ -32,7 +32,7 @@ from opdlm.distill.trackers import check, started
 from opdlm.distill.trainer import Trainer
 from opdlm.files import new_folder, write_text
 from opdlm.identity import canonical_json
-from opdlm.model.checkpoint import copy_tokenizer, load_config, load_tokenizer, save_model
+from opdlm.model.checkpoint import copy_tokenizer, load_config, save_model
 from opdlm.model.qwen3 import Qwen3
 
 
@@ -77,7 +77,7 @@ def train(
     with first_locks(state, ranks), stop_request() as stop:
         trainer = Trainer(stage, teacher, student, prompts, device, ranks, hardware)
         progress, origin = resume(trainer, state), Origin(stage, teacher, student)
-        judging = Judging(judge, load_tokenizer(student))
+        judging = Judging(judge, trainer.tokenizer)
         with (
             Metrics(state, progress, trainer.total_rollouts, judging, started(trackers, state, stage))
             if ranks.first

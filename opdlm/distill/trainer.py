@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from functools import partial
-from itertools import accumulate, chain, repeat
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +92,9 @@ class Trainer:
     ) -> None:
         self.settings, self.ranks = stage.train, ranks or Ranks(device=device)
         self.shared = Shared(self.ranks, hardware.zero)
-        tokenizer = load_tokenizer(student)
-        self.stop_ids, self.end_token = stop_ids(tokenizer), tokenizer.eos_token_id
-        self.prompts = load_prompts(prompts, stage, tokenizer)
+        self.tokenizer = load_tokenizer(student)
+        self.stop_ids, self.end_token = stop_ids(self.tokenizer), self.tokenizer.eos_token_id
+        self.prompts = load_prompts(prompts, stage, self.tokenizer)
         precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.settings.precision]
         self.teacher = load_model(teacher, precision, self.ranks.device).requires_grad_(False)
         self.student = load_model(student, precision, self.ranks.device)
@@ -225,8 +225,10 @@ class Trainer:
             packs, budget=budget, block_size=self.block_size, end_token=self.end_token, device=self.student.device
         )
         count = sum(1 for _ in grouped(mine, lambda answer: len(answer.row.ids), budget))
-        [idle] = cut([Answer(idle_row(self.block_size), [], 0)], batch)
-        return chain(cut(mine, batch), repeat(idle, self.learner.parts(count) - count))
+        missing = self.learner.parts(count) - count
+        yield from cut(mine, batch)
+        for _ in range(missing):
+            yield from cut([Answer(idle_row(self.block_size), [], 0)], batch)
 
     def loss(self, pack: Pack, by_teacher: Tensor, losses: Tensor) -> Tensor:
         """The pack's share of the batch's loss: the weighted sum over its masked positions.
