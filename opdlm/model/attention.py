@@ -13,7 +13,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, FlexKernelOptions, flex_attention
 
 from opdlm.blocks import training_mask, training_ranges
 from opdlm.model.qwen3 import Attend
@@ -22,6 +22,8 @@ TILE = 128
 """Queries, and keys, that FlexAttention skips or takes together."""
 SMALLEST_HEAD = 16
 """Numbers of a head that FlexAttention needs at least."""
+# By itself it hands fewer than 128 queries to a kernel for decoding, which has no form for our tiles and fails.
+KERNEL: FlexKernelOptions = {"BACKEND": "TRITON"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class BlockSparseAttention:
         dim = query.shape[-1]
         beyond = max(0, SMALLEST_HEAD - dim)  # zeros change no product
         query, key, value = (F.pad(x, (0, beyond)).transpose(0, 1).unsqueeze(0) for x in (query, key, value))
-        out = _compiled_flex()(query, key, value, block_mask=self.mask, scale=dim**-0.5, enable_gqa=True)
+        out = _compiled_flex()(
+            query, key, value, block_mask=self.mask, scale=dim**-0.5, enable_gqa=True, kernel_options=KERNEL
+        )
         return out.squeeze(0).transpose(0, 1)[..., :dim]
 
 
