@@ -1,8 +1,8 @@
 """Records that pass between the stages of an evaluation: answers, verdicts, and their means."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Reason = Literal[
     "correct", "wrong", "no_answer", "truncated", "timeout", "runtime_error", "syntax_error", "memory", "output_limit"
@@ -33,9 +33,16 @@ class Verdict(Record):
 
     index: int
     correct: bool
+    published: bool = False
+    """Whether the published harness counts the answer as correct; the same as `correct` where nothing else is said."""
     score: float
     reason: Reason
     detail: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_as_judged(cls, given: Any) -> Any:
+        return {"published": given.get("correct"), **given} if isinstance(given, dict) else given
 
 
 class Scores(Record):
@@ -52,8 +59,8 @@ class Merged(Record):
     accuracy: float
     """Per cent, mean over rows and seeds; of LiveBench the mean over categories of the means over their tasks."""
     published_accuracy: float
-    """Per cent of all answers that are correct, rows counted alike and no partial credit: how the paper's harness
-    counts. The same as `accuracy` but for LiveBench."""
+    """Per cent of all answers that the published harness counts as correct, rows counted alike and no partial credit:
+    the number to hold beside the paper's."""
     accuracy_by_subdivision: dict[str, float]
     """Per cent for each language, subject or the like that rows name; empty if they name none."""
     accuracy_by_seed: list[float]
@@ -67,3 +74,19 @@ class Merged(Record):
     """Mean over answers of tokens per denoising step (spec 6.6)."""
     sample_files: list[str]
     score_files: list[str]
+
+
+class Cost(Record):
+    """What making something took, all starts together."""
+
+    seconds: float
+    """Wall time."""
+    devices: int
+    """GPUs that were used at a time; 0 on a CPU."""
+    device: str
+    """Name of one of them, or `cpu`."""
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours of one GPU."""
+        return self.seconds * self.devices / 3600

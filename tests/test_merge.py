@@ -109,6 +109,21 @@ def test_each_language_has_its_own_mean(tmp_path: Path) -> None:
     assert result.accuracy == pytest.approx(100 / 3)
 
 
+def test_the_published_accuracy_is_what_the_published_harness_counts(tmp_path: Path, rows: Path) -> None:
+    samples, scores = write_shard(tmp_path, "0-0", 0, dict.fromkeys(range(4), True))
+    judged = Scores.model_validate(read_json(scores))
+    judged.verdicts[2].published = False
+    write_json(scores, judged.model_dump())
+    result = merged([(samples, scores)], rows)
+    assert (result.accuracy, result.published_accuracy) == (100, 75)
+
+
+def test_verdicts_that_say_nothing_of_the_published_harness_agree_with_it() -> None:
+    old = {"index": 0, "correct": True, "score": 1.0, "reason": "correct"}
+    assert Verdict.model_validate(old).published
+    assert not Verdict.model_validate({**old, "correct": False}).published
+
+
 def test_livebench_is_a_mean_of_categories_and_of_their_tasks(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     places = [("math", "olympiad"), ("math", "olympiad"), ("math", "AMPS_Hard"), ("language", "typos")]

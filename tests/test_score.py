@@ -98,6 +98,7 @@ def test_bare_answers_to_published_rows_are_judged_and_summed_up(tmp_path):
         "answers": 3,
         "correct": 2,
         "accuracy": pytest.approx(66.67, abs=0.01),
+        "published_accuracy": pytest.approx(66.67, abs=0.01),
         "score": pytest.approx(66.67, abs=0.01),
         "reasons": {"correct": 2, "wrong": 1},
     }
@@ -129,9 +130,19 @@ def test_damaged_bare_answers_are_refused(files, lines, message):
     assert not out.exists()
 
 
-def test_scoring_that_was_stopped_goes_on_with_the_answers_that_are_left(tmp_path, monkeypatch):
+SCRIPT = Row(question="q", test_method="stdio", test_input=[""], test_output=["1"])
+OF_LIVEBENCH = {"livebench_category": "coding", "livebench_task": "LCB_generation"}
+TYPOS = Row(question="q", ground_truth_answer="print(1)", livebench_category="language", livebench_task="typos")
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [("code", [SCRIPT] * 8), ("livebench", [SCRIPT.model_copy(update=OF_LIVEBENCH), TYPOS] * 4)],
+    ids=["code", "livebench"],
+)
+def test_scoring_that_was_stopped_goes_on_with_the_answers_that_are_left(tmp_path, monkeypatch, kind, asked):
     rows, answers, out = (tmp_path / name for name in ("rows.jsonl", "answers.jsonl", "out.json"))
-    write_lines(rows, [Row(question="q", test_method="stdio", test_input=[""], test_output=["1"])] * 8)
+    write_lines(rows, asked)
     write_lines(answers, [{"index": index, "response": "```\nprint(1)\n```"} for index in range(8)])
     judged = []
 
@@ -146,13 +157,13 @@ def test_scoring_that_was_stopped_goes_on_with_the_answers_that_are_left(tmp_pat
 
     monkeypatch.setattr(VerdictJournal, "append", stopping)
     with pytest.raises(KeyboardInterrupt):
-        score_file(ScoreStage(scorer="code"), rows, answers, out)
+        score_file(ScoreStage(scorer=kind), rows, answers, out)
     [partial] = tmp_path.glob(".out.json.*.partial")
     lines = partial.read_text().splitlines(keepends=True)
     partial.write_text("".join(lines[:3])[:-5])  # the third line was not finished
     monkeypatch.undo()
     monkeypatch.setattr(VerdictJournal, "append", counting)
-    score_file(ScoreStage(scorer="code"), rows, answers, out)
+    score_file(ScoreStage(scorer=kind), rows, answers, out)
     kept = [json.loads(line)["index"] for line in lines[:2]]
     assert sorted([*judged, *kept]) == list(range(8))
     scores = ResponseScores.model_validate(read_json(out))

@@ -111,6 +111,7 @@ def test_the_math_scorer_works_off_the_main_thread():
 
 def test_an_answer_that_hangs_is_ended_and_the_next_is_judged(monkeypatch):
     monkeypatch.setattr(math, "SECONDS", 2.0)
+    monkeypatch.setattr(math, "PUBLISHED_SECONDS", 2.0)
     rows = [Row(question="q", ground_truth_answer="2")] * 4
     texts = ["\\boxed{9^{9^{9^{9}}}}", "\\boxed{((((2^{99999999}))))!}", "\\boxed{1000000!}", "\\boxed{2}"]
     assert judged("math", rows, texts) == [3]

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from opdlm.data.readers.code import codeforces as read_codeforces
+from opdlm.data.readers.livecodebench import judged as cases_of_livecodebench
+from opdlm.data.readers.records import Record
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome
 from opdlm.evaluate.scorers import code
-from opdlm.evaluate.scorers.stdio import run_cases, same_lines, same_output
+from opdlm.evaluate.scorers.stdio import run_cases, same_lines, same_tokens
 from opdlm.records import Sample
 
 BENCHMARKS = Path(__file__).parents[2] / "shared" / "bench_data"
@@ -87,32 +90,46 @@ def test_one_input_sees_nothing_of_the_one_before(launcher):
 
 
 @pytest.mark.parametrize(
-    ("actual", "expected", "equal"),
+    ("actual", "expected", "by_tokens", "by_lines"),
     [
-        ("1 2\n3\n", "1 2\n3", True),
-        ("1  2 \r\n\n3", "1 2\n3\n", True),
-        ("1\n2\n3", "1 2 3", True),
-        ("1.50 2", "1.5 2.0", True),
-        ("1e2\nYES", "100\nYES", True),
-        ("1.5 2", "1.5", False),
-        ("1.5", "1.5 2", False),
-        ("yes", "YES", False),
-        ("1.5000001", "1.5", False),
-        ("", "0", False),
-        ("", "", True),
-        ("nan", "nan", True),
-        ("sNaN", "NaN", False),
-        ("1 YES", "1.0 YES", False),
-        ("1e999999999999", "1", False),
+        ("1 2\n3\n", "1 2\n3", True, True),
+        ("1  2 \r\n3", "1 2\n3\n", True, True),
+        (" 1 2.0 \n\n", "1 2", False, True),
+        ("1\n2\n3", "1 2 3", True, False),
+        ("1\n\n2", "1\n2", True, False),
+        ("1.50 2", "1.5 2.0", False, True),
+        ("1e2\nYES", "100\nYES", False, True),
+        ("1.5 2", "1.5", False, False),
+        ("1.5", "1.5 2", False, False),
+        ("yes", "YES", False, False),
+        ("1.5000001", "1.5", False, False),
+        ("", "0", False, False),
+        ("", "", True, True),
+        ("nan", "nan", True, True),
+        ("sNaN", "NaN", False, False),
+        ("1 YES", "1.0 YES", False, False),
+        ("1e999999999999", "1", False, False),
     ],
 )
-def test_outputs_are_equal_by_tokens_or_by_lines_of_decimals(actual, expected, equal):
-    assert same_output(actual, expected) == equal
+def test_codeforces_compares_words_and_livecodebench_lines_of_decimals(actual, expected, by_tokens, by_lines):
+    assert (same_tokens(actual, expected), same_lines(actual, expected)) == (by_tokens, by_lines)
 
 
-def test_livecodebench_alone_compares_line_by_line():
-    assert not same_lines("1\n2", "1 2")
-    assert same_lines(" 1 2.0 \n\n", "1 2")
+@pytest.mark.parametrize(("printed", "reasons"), [("'1 2'", ["correct", "wrong"]), ("'1\\n2.0'", ["wrong", "correct"])])
+def test_a_row_says_how_its_outputs_are_compared(printed, reasons):
+    rows = [
+        Row(question="q", test_method="stdio", test_input=[""], test_output=["1\n2"], comparison=comparison)
+        for comparison in ("tokens", "lines")
+    ]
+    assert [judged(row, f"print({printed})")[0] for row in rows] == reasons
+
+
+def test_readers_say_how_outputs_are_compared():
+    assert cases_of_livecodebench(["1"], ["2"], None)["comparison"] == "lines"
+    problem = {"input_mode": "stdio", "executable": True, "id": "1/A", "title": "A", "description": "b"}
+    problem["official_tests"] = [{"input": "1", "output": "2"}]
+    assert read_codeforces(Record(Path("f"), "row 1", problem))["comparison"] == "tokens"
+    assert Row(question="published rows of scripts").comparison == "tokens"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +196,7 @@ def livecodebench(identifier: int) -> Row:
         test_method="call" if tests["fn_name"] else "stdio",
         test_input=tests["inputs"],
         test_output=tests["outputs"],
+        comparison="lines",
         test_time_limit=6,
     )
 

@@ -4,6 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+Comparison = Literal["tokens", "lines"]
+"""How an output is compared: by its words (Codeforces), or line by line as texts or decimals (LiveCodeBench)."""
+
 
 class Row(BaseModel):
     """A question with what its scorer needs; fields that do not apply keep their defaults."""
@@ -26,6 +29,8 @@ class Row(BaseModel):
     the arguments of `entry_point`, one JSON value a line, with a JSON result (LiveCodeBench's two kinds)."""
     test_input: list[str] = []
     test_output: list[str] = []
+    comparison: Comparison = "tokens"
+    """How standard output is compared."""
     plus_test_list: list[str] = []
     """Further tests, of HumanEval+ and MBPP+."""
     test_time_limit: float = 5.0

@@ -1,12 +1,13 @@
 """Starting sandboxes: with our own isolation where the kernel lets this user make namespaces, else with bubblewrap.
 
 The demo needs nothing installed: root, and an ordinary user with user namespaces, are served by our own. With neither,
-nothing is run.
+nothing is run, unless someone permits it: then programs are processes with limits and no more, and a warning says so.
 """
 
 import json
 import math
 import os
+import resource
 import select
 import shutil
 import socket
@@ -17,18 +18,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import opdlm
 from opdlm.errors import SandboxError
 from opdlm.evaluate.inside import __main__ as inside
-from opdlm.evaluate.inside.isolation import HOME, NOBODY, Limits
+from opdlm.evaluate.inside.isolation import HOME, NOBODY, UNCONFINED, UNFILTERED, Limits
 
 START_SECONDS = 30.0
 """Patience with the start and with the end of a sandbox."""
 MEMORY = 1 << 30
 PROCESSES = 8
 FILE_BYTES = 32 << 20
+DANGERS = {
+    0: "Landlock keeps them from your files, but",
+    UNFILTERED: "Landlock keeps them from your files, but they can use the network, and",
+    UNCONFINED: "They can read, write and delete your files, and",
+    UNFILTERED | UNCONFINED: "They can read, write, delete and send your files, and",
+}
+"""What programs without a sandbox can do, by the walls that the kernel lacks."""
 
 
 class Cell:
@@ -57,12 +65,19 @@ class Cell:
 class Launcher:
     """Starts sandboxes until the `with` block ends; may be used from several threads.
 
+    Args:
+        unsafe: where there is no safe way, warn and run programs all the same.
+
     Raises:
         SandboxError: on entry, if there is no safe way; the message says what is missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unsafe: bool = False) -> None:
+        self._unsafe = unsafe
+        self._enclosure: Literal["namespaces", "bubblewrap", "none"] = "namespaces"
         self._bubblewrap: list[str] = []
+        self._user: int | None = None
+        self._lacking = 0
         self._orders, self._inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def __enter__(self) -> "Launcher":
@@ -81,21 +96,45 @@ class Launcher:
         self._starter.wait()
 
     def _choose(self) -> None:
-        trouble = self._trouble()
+        trouble = self._safe_way()
         if not trouble:
+            if self._lacking & UNFILTERED:
+                _say("note: this kernel does not filter system calls (seccomp); namespaces alone hold programs")
             return
-        program = shutil.which("bwrap")
-        more = "bubblewrap (`bwrap`) is not installed"
-        if program:
-            self._bubblewrap = _bubblewrap(program)
-            more = self._trouble()
-            if not more:
-                return
-        raise SandboxError(
-            f"programs written by a model are not run without a sandbox. Namespaces are refused ({trouble}); {more}. "
+        remedy = (
             "Use Linux 5.12 or newer, and permit user namespaces (sysctl user.max_user_namespaces) or install "
             "bubblewrap."
         )
+        if self._unsafe:
+            self._enclosure = "none"
+            more = self._trouble()
+            if not more:
+                _say(
+                    f"warning: programs written by a model run WITHOUT A SANDBOX, as you permit. {trouble}. "
+                    f"{DANGERS[self._lacking]} they can fill the machine's memory, disk and processes, and a hostile "
+                    f"one can harm the verdicts. {remedy}"
+                )
+                return
+            trouble = f"{trouble}; without a sandbox: {more}"
+        raise SandboxError(
+            f"programs written by a model are not run without a sandbox. {trouble}. {remedy} "
+            "The option --unsafe runs them without one, where they can do what you can do."
+        )
+
+    def _safe_way(self) -> str:
+        """Take the first safe way that works here; empty if there is one, else what is missing."""
+        refused = self._trouble()
+        if not refused:
+            return ""
+        more, program = "bubblewrap (`bwrap`) is not installed", shutil.which("bwrap")
+        if program:
+            self._enclosure, self._bubblewrap = "bubblewrap", _bubblewrap(program)
+            # The limit on processes does not hold for root, but nobody may be unable to read the Python installation.
+            for self._user in (NOBODY, None) if os.geteuid() == 0 else (None,):
+                more = self._trouble()
+                if not more:
+                    return ""
+        return f"Namespaces are refused ({refused}); {more}"
 
     def _trouble(self) -> str:
         """Why sandboxes cannot be started here; empty if they can."""
@@ -104,7 +143,8 @@ class Launcher:
                 status = cell.ended(START_SECONDS)
         except SandboxError as error:
             return str(error)
-        return "" if status == 0 else f"exit status {status}"
+        self._lacking = status - inside.LACKING if status else 0
+        return "" if status is not None and self._lacking in DANGERS else f"exit status {status}"
 
     @contextmanager
     def cell(self, order: dict[str, Any], pipes: list[int], seconds: float) -> Iterator[Cell]:
@@ -117,7 +157,9 @@ class Launcher:
         Raises:
             SandboxError: the sandbox could not be set up.
         """
-        limits = Limits(MEMORY, PROCESSES, math.ceil(seconds) + 1, FILE_BYTES)
+        # Without a namespace the limit would count all processes of this user.
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1] if self._enclosure == "none" else PROCESSES
+        limits = Limits(MEMORY, processes, math.ceil(seconds) + 1, FILE_BYTES)
         lifeline_out, lifeline = os.pipe()
         report, report_in = os.pipe()
         given = [lifeline_out, report_in, *pipes]
@@ -130,7 +172,7 @@ class Launcher:
         try:
             try:
                 with suppress(BrokenPipeError), open(lifeline, "wb") as stream:
-                    order = {**order, "limits": limits, "isolate": not self._bubblewrap}
+                    order = {**order, "limits": limits, "enclosure": self._enclosure}
                     stream.write(json.dumps(order).encode() + b"\n")
                     stream.flush()
                     yield cell
@@ -143,13 +185,17 @@ class Launcher:
             os.close(report)
 
     def _launch(self, given: list[int]) -> "subprocess.Popen[bytes] | None":
-        if self._bubblewrap:
-            return _start([*self._bubblewrap, "one", *map(str, given)], given)
+        if self._enclosure == "bubblewrap":
+            return _start([*self._bubblewrap, "one", *map(str, given)], given, self._user)
         try:
             socket.send_fds(self._orders, [b"+"], given)
         except OSError as error:
             raise SandboxError(f"the process that starts sandboxes has ended ({error.strerror})") from None
         return None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def readable(descriptor: int, deadline: float) -> bool:
@@ -159,10 +205,21 @@ def readable(descriptor: int, deadline: float) -> bool:
     return bool(poll.poll(max(deadline - time.monotonic(), 0) * 1000))
 
 
-def _start(command: list[str], descriptors: list[int]) -> "subprocess.Popen[bytes]":
+def _start(command: list[str], descriptors: list[int], user: int | None = None) -> "subprocess.Popen[bytes]":
     nowhere = subprocess.DEVNULL
     folder = Path(opdlm.__file__).parents[1]
-    return subprocess.Popen(command, stdin=nowhere, stdout=nowhere, pass_fds=descriptors, cwd=folder, env={})
+    groups: list[int] | None = None if user is None else []
+    return subprocess.Popen(
+        command,
+        stdin=nowhere,
+        stdout=nowhere,
+        pass_fds=descriptors,
+        cwd=folder,
+        env={},
+        user=user,
+        group=user,
+        extra_groups=groups,
+    )
 
 
 def _end(bubblewrap: "subprocess.Popen[bytes]") -> None:

@@ -43,7 +43,7 @@ def merge(samples: list[Path], scores: list[Path], rows: Path, out: Path) -> Non
     verdicts_of = {index: [points[seed][index] for seed in points] for index in range(len(asked))}
     merged = Merged(
         accuracy=mean(by_seed),
-        published_accuracy=100 * mean(verdict.correct for given in verdicts_of.values() for verdict in given),
+        published_accuracy=100 * mean(verdict.published for given in verdicts_of.values() for verdict in given),
         accuracy_by_subdivision=_by_subdivision(asked, verdicts_of),
         accuracy_by_seed=by_seed,
         accuracy_std=stdev(by_seed) if len(by_seed) > 1 else None,

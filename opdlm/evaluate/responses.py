@@ -27,6 +27,8 @@ class Summary(Record):
     correct: int
     accuracy: float
     """Per cent of the answers that are correct."""
+    published_accuracy: float
+    """Per cent of the answers that the published harness counts as correct."""
     score: float
     """Per cent, mean of the scores; more than the accuracy where answers get partial credit."""
     reasons: dict[Reason, int]
@@ -39,13 +41,16 @@ class ResponseScores(Record):
     verdicts: list[Verdict]
 
 
-def score_file(stage: ScoreStage, rows_file: Path, answers_file: Path, out: Path) -> None:
+def score_file(stage: ScoreStage, rows_file: Path, answers_file: Path, out: Path, unsafe: bool = False) -> None:
     """Judge answers and write `Scores` if they are those of `opdlm generate`, `ResponseScores` if they are bare ones.
+
+    Args:
+        unsafe: run programs without a sandbox where there is no safe way.
 
     Raises:
         DataError: a file is missing, truncated or malformed, or an answer refers to no row, or to a row that another
             answer refers to.
-        SandboxError: programs have to be run and there is no safe way here.
+        SandboxError: programs have to be run, there is no safe way here, and `unsafe` does not permit another.
     """
     rows = read_file(Source(layout="rows", file=str(rows_file)), rows_file, None)
     if not _is_bare(answers_file):
@@ -57,10 +62,11 @@ def score_file(stage: ScoreStage, rows_file: Path, answers_file: Path, out: Path
             answers_file,
             out,
             lambda judged: Scores(samples=str(answers_file), verdicts=judged),
+            unsafe,
         )
         return
     samples = [_sample(response) for response in read_jsonl(answers_file, Response)]
-    judge(stage.scorer, rows, samples, answers_file, out, summed_up)
+    judge(stage.scorer, rows, samples, answers_file, out, summed_up, unsafe)
 
 
 def summed_up(verdicts: list[Verdict]) -> ResponseScores:
@@ -75,6 +81,7 @@ def summary(verdicts: list[Verdict]) -> Summary:
         answers=count,
         correct=correct,
         accuracy=100 * correct / count,
+        published_accuracy=100 * sum(verdict.published for verdict in verdicts) / count,
         score=100 * sum(verdict.score for verdict in verdicts) / count,
         reasons=dict(Counter(verdict.reason for verdict in verdicts)),
     )

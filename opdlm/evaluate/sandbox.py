@@ -32,6 +32,8 @@ class Outcome:
 
     reason: Reason
     detail: str = ""
+    published: bool | None = None
+    """Whether all tests hold by the published comparison of outputs and results; none if it says what `reason` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,19 @@ def _run_pair(
         while message and "test" in message:
             place = "" if message["test"] is None else f"test {message['test']}: "
             if not readable(verdict_out, time.monotonic() + seconds):
-                return Outcome("timeout", f"{place}more than {seconds:g} s")
+                # A result that came before may have been wrong.
+                return (
+                    _outcome(message) if "reason" in message else Outcome("timeout", f"{place}more than {seconds:g} s")
+                )
             message = read(verdict)
     if message is None:
         return Outcome("wrong", f"{place}the tests' process ended without a verdict")
+    return _outcome(message)
+
+
+def _outcome(message: dict[str, Any]) -> Outcome:
     detail = message["detail"].encode(errors="replace").decode()  # a program's words need not be Unicode
-    return Outcome(message["reason"], detail)
+    return Outcome(message["reason"], detail, True if message["published"] else None)
 
 
 def run_stdio(launcher: Launcher, code: str, stdin: bytes, seconds: float, max_output: int = MAX_BYTES) -> Output:

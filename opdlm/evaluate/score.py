@@ -11,20 +11,22 @@ from tqdm import tqdm
 from opdlm.config.evaluation import ScorerKind, ScoreStage
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
-from opdlm.evaluate.scorers import code
-from opdlm.evaluate.scorers.registry import SCORERS
+from opdlm.evaluate.scorers.registry import PROGRAM_SCORERS, SCORERS, ProgramScorer
 from opdlm.files import json_line, read_journal, read_jsonl, write_json
 from opdlm.identity import code_hash
 from opdlm.records import Record, Sample, Scores, Verdict
 
 
-def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Path) -> None:
+def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Path, unsafe: bool = False) -> None:
     """Judge the answers of a sample file and write `Scores`.
+
+    Args:
+        unsafe: run programs without a sandbox where there is no safe way.
 
     Raises:
         DataError: a file is missing, truncated or malformed, or an answer refers to no row, or to a row that another
             answer refers to.
-        SandboxError: programs have to be run and there is no safe way here.
+        SandboxError: programs have to be run, there is no safe way here, and `unsafe` does not permit another.
     """
     rows = read_jsonl(rows_file, Row)
     samples = read_jsonl(samples_file, Sample)
@@ -35,6 +37,7 @@ def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Pat
         samples_file,
         out,
         lambda judged: Scores(samples=str(samples_file), verdicts=judged),
+        unsafe,
     )
 
 
@@ -45,27 +48,32 @@ def judge(
     samples_file: Path,
     out: Path,
     record: Callable[[list[Verdict]], Record],
+    unsafe: bool = False,
 ) -> None:
     """Judge answers and write what `record` makes of the verdicts, which are in the answers' order.
 
-    Verdicts on programs are kept one by one beside `out`, so that a start that is stopped goes on later.
+    Where programs are run, verdicts are kept one by one beside `out`, so that a start that is stopped goes on later.
 
     Args:
         samples_file: where the answers come from, for messages.
+        unsafe: as for `score_shard`.
 
     Raises:
         DataError, SandboxError: as `score_shard`.
     """
     _check(samples, len(rows), samples_file)
-    if kind != "code":  # judging an answer takes milliseconds
+    if kind not in PROGRAM_SCORERS:  # judging an answer takes milliseconds
         write_json(out, record(SCORERS[kind](rows, samples)).model_dump(mode="json"))
         return
     with VerdictJournal(out, rows, samples) as journal:
-        _judge_programs(rows, [sample for sample in samples if sample.index not in journal.verdicts], journal, out.name)
+        waiting = [sample for sample in samples if sample.index not in journal.verdicts]
+        _judge_programs(PROGRAM_SCORERS[kind], rows, waiting, journal, out.name, unsafe)
         write_json(out, record([journal.verdicts[sample.index] for sample in samples]).model_dump(mode="json"))
 
 
-def _judge_programs(rows: list[Row], waiting: list[Sample], journal: "VerdictJournal", name: str) -> None:
+def _judge_programs(
+    scorer: ProgramScorer, rows: list[Row], waiting: list[Sample], journal: "VerdictJournal", name: str, unsafe: bool
+) -> None:
     done = len(journal.verdicts)
     with tqdm(initial=done, total=done + len(waiting), desc=name, unit="answer", mininterval=5) as bar:
 
@@ -73,7 +81,7 @@ def _judge_programs(rows: list[Row], waiting: list[Sample], journal: "VerdictJou
             journal.append(verdict)
             bar.update()
 
-        code.score(rows, waiting, keep)
+        scorer(rows, waiting, keep, unsafe)
 
 
 def _check(samples: list[Sample], rows: int, file: Path) -> None:

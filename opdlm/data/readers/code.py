@@ -61,6 +61,7 @@ def codeforces(record: Record) -> RowFields | None:
         "test_method": "stdio",
         "test_input": [_unix(test["input"]) for test in tests],
         "test_output": [_unix(test["output"]) for test in tests],
+        "comparison": "tokens",
         "test_time_limit": max(1, math.ceil(3 * (1.0 if limit is None else limit)) + 1),
     }
 

@@ -12,10 +12,14 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
-from opdlm.evaluate.inside import judging, roles
-from opdlm.evaluate.inside.isolation import HOME, Limits, drop_rights, enter_namespaces
+from opdlm.evaluate.inside import bare, judging, roles
+from opdlm.evaluate.inside.isolation import HOME, Limits, add_walls, drop_rights, enter_namespaces
+
+LACKING = 40
+"""Exit status of a sandbox in which nothing is to be done, plus the walls that it lacks; 0 if it lacks none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -47,49 +51,60 @@ def _start_one(descriptors: list[int]) -> None:
     with open(lifeline, "rb", closefd=False) as stream:
         order = json.loads(stream.readline())
     limits = Limits(*order["limits"])
+    is_bare, home = order["enclosure"] == "none", HOME
     try:
-        if order["isolate"]:
+        if order["enclosure"] == "namespaces":
             enter_namespaces(limits)
+        elif is_bare:
+            home = bare.own_folder()
         child = os.fork()
         if child == 0:
             drop_rights(limits)
+            missing = add_walls(home, is_bare)
     except OSError as error:
         os.write(report, json.dumps({"failed": str(error)}).encode())
         os._exit(1)
     if child == 0:
         os.close(lifeline)
         os.close(report)
-        _run(order, pipes)
+        _run(order, pipes, home, missing)
         return
     for descriptor in pipes:
         os.close(descriptor)
-    os.write(report, json.dumps({"status": _supervised(child, lifeline)}).encode())
+    status = _supervised(child, lifeline, is_bare)
+    if is_bare:
+        bare.clear(home)
+    os.write(report, json.dumps({"status": status}).encode())
     os._exit(0)
 
 
-def _supervised(child: int, lifeline: int) -> int:
+def _supervised(child: int, lifeline: int, is_bare: bool) -> int:
     """Wait for the end of process 1 or of the lifeline; the exit status, 128 after a signal."""
     ended = os.pidfd_open(child)
     ready = select.poll()
     ready.register(ended, select.POLLIN)
     ready.register(lifeline, select.POLLIN)
     ready.poll()
+    if is_bare:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # now, while no other group can have the number
     # Process 1 of a namespace can be waited for only after every other process of it is gone.
     signal.pidfd_send_signal(ended, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128
 
 
-def _run(order: dict[str, Any], pipes: list[int]) -> None:
+def _run(order: dict[str, Any], pipes: list[int], home: str, missing: int) -> None:
     """Process 1 of the sandbox."""
-    os.chdir(HOME)
+    os.chdir(home)
     os.environ.clear()
-    os.environ.update({"HOME": HOME, "PATH": "/usr/bin", "LANG": "C.UTF-8"})
+    os.environ.update({"HOME": home, "PATH": "/usr/bin", "LANG": "C.UTF-8"})
     sys.argv[:] = sys.orig_argv[:] = ["solution.py"]  # a program may look for arguments of its own
-    sys.path[:] = [folder for folder in sys.path if os.path.exists(folder)]
+    python = (sys.base_prefix, sys.base_exec_prefix)
+    sys.path[:] = [folder for folder in sys.path if folder.startswith(python) and os.path.exists(folder)]
     role = order["role"]
     if role == "nothing":  # a try-out of the machine
-        return
+        sys.exit(LACKING + missing if missing else 0)
     if role == "script":
         _run_script(order["code"], pipes)
         return

@@ -1,10 +1,12 @@
-"""Isolation of the calling process with Linux namespaces and resource limits; the standard library is all it needs.
+"""Isolation of the calling process with Linux namespaces, resource limits, and walls around system calls and files; the
+standard library is all it needs.
 
 Covered: file system (a new root that holds the Python installation and the system libraries read-only, two small
 memory-backed folders, /dev/null and /dev/urandom, and nothing else, not even /proc), processes, network (not even
 loopback), System V and POSIX IPC, capabilities, identity (root becomes `nobody`), further user namespaces, memory,
-number of processes, processor time, size and number of files. Not covered: system calls are not filtered, so a bug
-of the kernel may be reached; memory is limited for each process, not for their sum.
+number of processes, processor time, size and number of files, system calls that no program of a contest needs. Not
+covered: a bug of the kernel may be reached by the calls that are left; memory is limited for each process, not for
+their sum; under bubblewrap the limit on processes does not hold for root if nobody else can read Python.
 """
 
 import ctypes
@@ -13,8 +15,13 @@ import resource
 import sys
 from typing import NamedTuple
 
+from opdlm.evaluate.inside.landlock import confine
+from opdlm.evaluate.inside.seccomp import filter_calls
+
 NOBODY = 65534
 HOME = "/home"
+UNFILTERED, UNCONFINED = 1, 2
+"""Walls that a kernel does not have: against system calls, around files."""
 
 # Numbers of the Linux interface, <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>, <linux/capability.h>.
 NEW_MOUNTS, NEW_USER, NEW_PIDS = 0x00020000, 0x10000000, 0x20000000
@@ -24,6 +31,10 @@ DETACH = 2
 MOUNT_SETATTR, AT_RECURSIVE = 442, 0x8000
 SET_DEATH_SIGNAL, SET_DUMPABLE, DROP_BOUND, NO_NEW_PRIVILEGES = 1, 4, 24, 38
 CAPABILITY_VERSION = 0x20080522
+
+
+SYSTEM = ("/usr", "/lib", "/lib64", sys.base_prefix)
+"""What a program may read: the system's libraries and the Python installation."""
 
 
 class Limits(NamedTuple):
@@ -92,7 +103,7 @@ def _build_root(libc: ctypes.CDLL, limits: Limits) -> None:
     os.mkdir("/tmp/old")
     _check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
     os.chdir("/")
-    for folder in ("/usr", "/lib", "/lib64", sys.base_prefix):
+    for folder in SYSTEM:
         if os.path.islink(f"/old{folder}"):
             os.symlink(os.readlink(f"/old{folder}"), folder)
         elif os.path.isdir(f"/old{folder}") and not os.path.exists(folder):
@@ -134,6 +145,29 @@ def drop_rights(limits: Limits) -> None:
         resource.setrlimit(kind, (value, value))
     if not os.access(os.__file__, os.R_OK):
         raise OSError(f"{os.__file__} cannot be read by an unprivileged user; Python must be readable by all")
+
+
+def add_walls(home: str, bare: bool) -> int:
+    """Restrict calls and files of the calling process further, for good, as far as the kernel can.
+
+    Args:
+        home: the folder that may be written.
+        bare: whether there is no new root and no process namespace.
+
+    Returns:
+        The walls that the kernel refuses, `UNFILTERED` and `UNCONFINED`.
+    """
+    missing = 0
+    readable = (*SYSTEM, "/dev/urandom") if bare else ("/",)
+    try:
+        confine(readable, (home, "/dev/null") if bare else (home, "/tmp", "/dev/null"))
+    except OSError:
+        missing |= UNCONFINED
+    try:
+        filter_calls(stay_in_group=bare)
+    except OSError:
+        missing |= UNFILTERED
+    return missing
 
 
 def _make_read_only(libc: ctypes.CDLL, folder: str) -> None:

@@ -7,6 +7,7 @@ options and stands alone: no Latin letter or digit touches it, while Chinese, Ja
 import re
 
 from opdlm.data.rows import Row
+from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
 from opdlm.records import Sample, Verdict
 
@@ -69,15 +70,17 @@ WAYS = (
 
 def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
     """Judge answers by their letter."""
-    return [_judged(rows[sample.index], sample) for sample in samples]
+    letters = published.letters(rows)
+    return [_judged(rows[sample.index], sample, letters) for sample in samples]
 
 
-def _judged(row: Row, sample: Sample) -> Verdict:
+def _judged(row: Row, sample: Sample, letters: str) -> Verdict:
+    gold = row.ground_truth_answer.strip().strip("()").upper()
+    counted = published.letter(sample.text, letters) == gold
     letter = extract(sample.text, row.options)
     if letter is None:
-        return unanswered(sample)
-    gold = row.ground_truth_answer.strip().strip("()").upper()
-    return verdict(sample, "correct" if letter == gold else "wrong", f"answered {letter}")
+        return unanswered(sample, counted)
+    return verdict(sample, "correct" if letter == gold else "wrong", f"answered {letter}", counted)
 
 
 def extract(text: str, options: int) -> str | None:

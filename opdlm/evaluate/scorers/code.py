@@ -13,6 +13,7 @@ from opdlm.evaluate.inside.judging import arguments
 from opdlm.evaluate.inside.plain import MAX_BYTES
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome, run_calls, run_tests
+from opdlm.evaluate.scorers import published_code
 from opdlm.evaluate.scorers.stdio import run_cases
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
 from opdlm.records import Sample, Verdict
@@ -22,22 +23,25 @@ PLUS = "plus: {}"
 """How the detail of a verdict begins if its row has further tests, which count only if the tests proper hold."""
 
 
-def score(rows: list[Row], samples: list[Sample], keep: Callable[[Verdict], None] | None = None) -> list[Verdict]:
+def score(
+    rows: list[Row], samples: list[Sample], keep: Callable[[Verdict], None] | None = None, unsafe: bool = False
+) -> list[Verdict]:
     """Judge answers by running them, as many at a time as there are processors.
 
     What ran out of time is run once more, alone, so that a busy machine does not cost a right program its verdict.
 
     Args:
         keep: is given each verdict as soon as it is final.
+        unsafe: run programs without a sandbox where there is no safe way.
 
     Raises:
         DataError: a row has no tests, or tests that cannot be used.
-        SandboxError: there is no safe way to run programs here.
+        SandboxError: there is no safe way to run programs here, and `unsafe` does not permit another.
     """
     for index in sorted({sample.index for sample in samples}):
         _check_tests(rows[index], f"row {index} ({rows[index].task_id or 'no task_id'})")
     verdicts: dict[int, Verdict] = {}
-    with Launcher() as launcher:
+    with Launcher(unsafe) as launcher:
 
         def judge(place: int) -> Verdict:
             return _judged(launcher, rows[samples[place].index], samples[place])
@@ -99,20 +103,36 @@ def _calls(row: Row) -> list[tuple[str, str]]:
 
 def _judged(launcher: Launcher, row: Row, sample: Sample) -> Verdict:
     code = extract(sample.text, row.entry_point, last=row.test_method != "function")
-    if code is None:
-        return unanswered(sample)
-    outcome = _outcome(launcher, row, code)
+    outcome = None if code is None else _outcome(launcher, row, code)
+    published = _published(launcher, row, sample.text, code, outcome)
+    if code is None or outcome is None:
+        return unanswered(sample, published)
     if row.plus_test_list:
         outcome = _with_plus(launcher, row, code, outcome)
     if outcome.reason == "syntax_error" and sample.finish == "length":
-        return verdict(sample, "truncated", outcome.detail)
-    return verdict(sample, outcome.reason, outcome.detail)
+        return verdict(sample, "truncated", outcome.detail, published)
+    return verdict(sample, outcome.reason, outcome.detail, published)
+
+
+def _published(launcher: Launcher, row: Row, text: str, code: str | None, outcome: Outcome | None) -> bool:
+    """Whether the published harness counts an answer in which we found `code`, which came to `outcome`.
+
+    Where it finds another program, that is run as well. Programs of LiveBench are judged by LiveBench's own rule.
+    """
+    if row.livebench_task:
+        return outcome is not None and outcome.reason == "correct"
+    program = published_code.program(row, text, extract(text, row.entry_point))
+    if program is None or published_code.cannot_pass(row, program):
+        return False
+    if outcome is None or program != code:
+        outcome = _outcome(launcher, row, program)
+    return published_code.passes(row, outcome)
 
 
 def _outcome(launcher: Launcher, row: Row, code: str) -> Outcome:
     if row.test_method == "stdio":
         cases = list(zip(row.test_input, row.test_output, strict=True))
-        return run_cases(launcher, code, cases, row.test_time_limit)
+        return run_cases(launcher, code, cases, row.test_time_limit, row.comparison)
     if row.test_method == "call":
         return run_calls(launcher, code, _calls(row), row.entry_point or "", row.test_time_limit)
     return run_tests(launcher, code, row.test_list, row.entry_point, row.test_time_limit)

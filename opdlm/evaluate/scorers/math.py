@@ -13,15 +13,19 @@ import sys
 import unicodedata
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import opdlm
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
+from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
 from opdlm.records import Sample, Verdict
 
 SECONDS = 10.0
 """Longest comparison of one answer."""
+PUBLISHED_SECONDS = 25.0
+"""Patience with the published rule, which gives each of its four steps 5 s."""
 START_SECONDS = 120.0
 LONGEST = 2000
 """Characters of an answer that is still compared; gold answers have fewer than 200."""
@@ -38,15 +42,16 @@ def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
 
 
 def _judged(comparer: "Comparer", row: Row, sample: Sample) -> Verdict:
+    counted = comparer.published(row.ground_truth_answer, published.seen(sample))
     answer = last_boxed(sample.text)
     if answer is None or not answer.strip():
-        return unanswered(sample)
+        return unanswered(sample, counted)
     if len(answer) > LONGEST:
-        return verdict(sample, "wrong", f"the boxed answer has {len(answer)} characters")
+        return verdict(sample, "wrong", f"the boxed answer has {len(answer)} characters", counted)
     same = comparer.same(normalised(row.ground_truth_answer), normalised(answer))
     if same is None:
-        return verdict(sample, "timeout", f"comparing took more than {SECONDS:g} s")
-    return verdict(sample, "correct" if same else "wrong", f"answered {answer[:100]}")
+        return verdict(sample, "timeout", f"comparing took more than {SECONDS:g} s", counted)
+    return verdict(sample, "correct" if same else "wrong", f"answered {answer[:100]}", counted)
 
 
 def last_boxed(text: str) -> str | None:
@@ -105,19 +110,27 @@ class Comparer:
         Raises:
             DataError: `gold` is not an expression.
         """
+        told = self._asked(["same", gold, answer, tolerance], SECONDS)
+        if told == "unread":
+            raise DataError(f"the ground truth answer {gold!r} is not an expression that math-verify reads")
+        return None if told is None else told == "same"
+
+    def published(self, gold: str, text: str) -> bool:
+        """Whether the published harness counts a whole answer, end token included, as correct."""
+        return self._asked(["published", gold, text], PUBLISHED_SECONDS) == "same"
+
+    def _asked(self, question: list[Any], seconds: float) -> str | None:
+        """What the worker says; none if it takes too long or too much memory."""
         worker = self._running()
         assert worker.stdin is not None
         assert worker.stdout is not None
-        worker.stdin.write(json.dumps([gold, answer, tolerance]).encode() + b"\n")
+        worker.stdin.write(json.dumps(question).encode() + b"\n")
         worker.stdin.flush()
-        line = worker.stdout.readline() if _readable(worker.stdout.fileno(), SECONDS) else b""
+        line = worker.stdout.readline() if _readable(worker.stdout.fileno(), seconds) else b""
         if not line:
             self._stop()
             return None
-        result: bool | None = json.loads(line)
-        if result is None:
-            raise DataError(f"the ground truth answer {gold!r} is not an expression that math-verify reads")
-        return result
+        return str(json.loads(line))
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._worker is None:

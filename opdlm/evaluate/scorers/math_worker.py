@@ -1,31 +1,49 @@
-"""The worker process of the math scorer: pairs of expressions in, verdicts out, one JSON line each."""
+"""The worker process of the math scorer: pairs of expressions or of an expression and a text in, verdicts out, one JSON
+line each."""
 
 import json
 import logging
 import resource
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 from sympy import Expr, simplify
 
 MEMORY = 4 << 30
 """Bytes of address space; a runaway expression ends the worker, not the machine."""
+NOTHING = "Can not extract the answer!"
+"""What the published harness takes for the answer of a text that has none."""
+
+Told = Literal["same", "different", "unread"]
 
 
-def same(gold: str, answer: str, tolerance: float = 0.0) -> bool | None:
+def same(gold: str, answer: str, tolerance: float = 0.0) -> Told:
     """Whether `answer` equals `gold`, both the content of a box, or is a value within a tolerance of it.
 
-    The result is none if `gold` cannot be read.
+    The result is `unread` if `gold` cannot be read.
 
     What math-verify parses is compared as it is: turning it into text and back loses answers.
     """
     wanted = parse(f"\\boxed{{{gold}}}", [LatexExtractionConfig()], parsing_timeout=None)
     if not wanted:
-        return None
+        return "unread"
     kinds = [LatexExtractionConfig(), ExprExtractionConfig()]
     given = parse(f"\\boxed{{{answer}}}", kinds, parsing_timeout=None)
-    return bool(verify(wanted, given, timeout_seconds=None)) or (tolerance > 0 and _near(wanted, given, tolerance))
+    equal = verify(wanted, given, timeout_seconds=None) or (tolerance > 0 and _near(wanted, given, tolerance))
+    return "same" if equal else "different"
+
+
+def published(gold: str, text: str) -> Told:
+    """Whether the published harness counts a text as correct (spec 6.2): any exception and any time-out is a no.
+
+    It reads the whole text and not the last box, and what it read goes through text before it is compared. The time
+    limits are math-verify's own, as there.
+    """
+    found = parse(text, [ExprExtractionConfig(), LatexExtractionConfig()])
+    answer = str(found[1] if len(found) > 1 else found[0]) if found else NOTHING
+    pair = [parse(f"\\boxed{{{content}}}", [LatexExtractionConfig()]) for content in (gold, answer)]
+    return "same" if verify(*pair) else "different"
 
 
 def _near(wanted: list[Any], given: list[Any], tolerance: float) -> bool:
@@ -46,12 +64,16 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     print("ready", flush=True)
     for line in sys.stdin:
-        gold, answer, tolerance = json.loads(line)
+        kind, *given = json.loads(line)
         try:
-            result = same(gold, answer, tolerance)
+            told = same(*given) if kind == "same" else published(*given)
         except (ArithmeticError, ValueError, TypeError, AttributeError, RecursionError, NotImplementedError):
-            result = False  # sympy gives up on some nonsense with these
-        print(json.dumps(result), flush=True)
+            told = "different"  # sympy gives up on some nonsense with these
+        except Exception:
+            if kind == "same":
+                raise
+            told = "different"
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,22 @@
 """Programs that read standard input and write standard output. Outputs are compared here, outside the sandbox."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
+from opdlm.data.rows import Comparison
 from opdlm.evaluate.inside.plain import MAX_BYTES
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome, run_stdio
+from opdlm.evaluate.scorers import published_code
 
 
-def run_cases(launcher: Launcher, code: str, cases: list[tuple[str, str]], seconds: float) -> Outcome:
+def run_cases(
+    launcher: Launcher, code: str, cases: list[tuple[str, str]], seconds: float, comparison: Comparison = "tokens"
+) -> Outcome:
     """Judge a program by inputs and expected outputs, each in a sandbox of its own, up to the first that fails.
+
+    What follows that one is run only as long as the published comparison holds.
 
     Args:
         cases: input and expected output of each test.
@@ -17,24 +25,25 @@ def run_cases(launcher: Launcher, code: str, cases: list[tuple[str, str]], secon
     Raises:
         SandboxError: a sandbox could not be set up.
     """
+    same, published = RULES[comparison]
+    outcome, counted = Outcome("correct"), True
     for number, (given, expected) in enumerate(cases):
         longest = max(MAX_BYTES, 2 * len(expected.encode()))
         output = run_stdio(launcher, code, given.encode(), seconds, longest)
         if output.end != "ok":
-            return Outcome(output.end, f"test {number}")
+            return Outcome(output.end, f"test {number}") if outcome.reason == "correct" else outcome
         text = output.stdout.decode(errors="replace")
-        if not same_output(text, expected):
-            return Outcome("wrong", f"test {number}: {text[:100]!r} is not {expected[:100]!r}")
-    return Outcome("correct")
+        if outcome.reason == "correct" and not same(text, expected):
+            outcome = Outcome("wrong", f"test {number}: {text[:100]!r} is not {expected[:100]!r}")
+        counted = counted and published(text, expected)
+        if outcome.reason != "correct" and not counted:
+            return outcome
+    return outcome if counted == (outcome.reason == "correct") else replace(outcome, published=counted)
 
 
-def same_output(actual: str, expected: str) -> bool:
-    """Whether two outputs are equal by the rule of Codeforces, or by that of LiveCodeBench.
-
-    A row does not say where it comes from. Both rules are lenient in what is no part of an answer: the first takes any
-    white space for any other, the second 1.50 for 1.5.
-    """
-    return actual.split() == expected.split() or same_lines(actual, expected)
+def same_tokens(actual: str, expected: str) -> bool:
+    """Whether two outputs have the same words, whatever white space is between them (Codeforces)."""
+    return actual.split() == expected.split()
 
 
 def same_lines(actual: str, expected: str) -> bool:
@@ -56,3 +65,10 @@ def _same_line(actual: str, expected: str) -> bool:
         return [Decimal(word) for word in actual.split()] == [Decimal(word) for word in expected.split()]
     except InvalidOperation:  # a word is no number, or a signalling NaN
         return False
+
+
+RULES: dict[Comparison, tuple[Callable[[str, str], bool], Callable[[str, str], bool]]] = {
+    "tokens": (same_tokens, same_tokens),
+    "lines": (same_lines, published_code.same_output),
+}
+"""Our rule, and the published one."""

@@ -5,10 +5,21 @@ from opdlm.records import Reason, Sample, Verdict
 HALF = 0.5
 
 
-def verdict(sample: Sample, reason: Reason, detail: str = "") -> Verdict:
-    """The verdict on one answer: 1 if correct, else 0."""
+def verdict(sample: Sample, reason: Reason, detail: str = "", published: bool | None = None) -> Verdict:
+    """The verdict on one answer: 1 if correct, else 0.
+
+    Args:
+        published: whether the published harness counts the answer as correct; none if it does as we do.
+    """
     correct = reason == "correct"
-    return Verdict(index=sample.index, correct=correct, score=float(correct), reason=reason, detail=detail)
+    return Verdict(
+        index=sample.index,
+        correct=correct,
+        published=correct if published is None else published,
+        score=float(correct),
+        reason=reason,
+        detail=detail,
+    )
 
 
 def graded(sample: Sample, score: float, detail: str = "") -> Verdict:
@@ -18,6 +29,6 @@ def graded(sample: Sample, score: float, detail: str = "") -> Verdict:
     return Verdict(index=sample.index, correct=correct, score=score, reason=reason, detail=detail)
 
 
-def unanswered(sample: Sample) -> Verdict:
+def unanswered(sample: Sample, published: bool = False) -> Verdict:
     """The verdict on a text without an answer, which may have been cut off before it came."""
-    return verdict(sample, "truncated" if sample.finish == "length" else "no_answer")
+    return verdict(sample, "truncated" if sample.finish == "length" else "no_answer", published=published)

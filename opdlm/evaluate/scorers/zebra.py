@@ -10,11 +10,10 @@ from typing import Any
 
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
+from opdlm.evaluate.scorers import published
+from opdlm.evaluate.scorers.published import Grid
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Sample, Verdict
-
-Grid = dict[tuple[str, str], str]
-"""The cell of each house and attribute."""
+from opdlm.records import Reason, Sample, Verdict
 
 
 def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
@@ -28,11 +27,13 @@ def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
 
 
 def _judged(gold: Grid, sample: Sample) -> Verdict:
+    counted = published.grid_is_right(sample.text, gold)
     answer = last_solution(sample.text)
     if answer is None:
-        return unanswered(sample)
+        return unanswered(sample, counted)
     right = sum(answer.get(place) == cell for place, cell in gold.items())
-    return verdict(sample, "correct" if right == len(gold) else "wrong", f"{right} of {len(gold)} cells right")
+    reason: Reason = "correct" if right == len(gold) else "wrong"
+    return verdict(sample, reason, f"{right} of {len(gold)} cells right", counted)
 
 
 def read_gold(text: str, index: int) -> Grid:
@@ -76,15 +77,11 @@ def last_solution(text: str) -> Grid | None:
 
 def _grid(houses: dict[str, Any]) -> Grid:
     return {
-        (_plain(house), _plain(name)): _cell(cell)
+        (published.plain(house), published.plain(name)): _cell(cell)
         for house, cells in houses.items()
         if isinstance(cells, dict)
         for name, cell in cells.items()
     }
-
-
-def _plain(name: str) -> str:
-    return "".join(sign for sign in name.casefold() if sign.isalnum())
 
 
 def _cell(value: Any) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
+from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.ifeval.checks import CHECKS, Check
 from opdlm.evaluate.scorers.ifeval.reader import Reader
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
@@ -63,13 +64,15 @@ def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
     """
     reader = Reader()
     instructions = {index: read(rows[index], index) for index in sorted({sample.index for sample in samples})}
-    return [_judged(sample, Outcome(sample.text, instructions[sample.index], reader)) for sample in samples]
+    return [_judged(sample, instructions[sample.index], reader) for sample in samples]
 
 
-def _judged(sample: Sample, outcome: Outcome) -> Verdict:
+def _judged(sample: Sample, instructions: list[Instruction], reader: Reader) -> Verdict:
+    counted = all(Outcome(published.seen(sample), instructions, reader).strict)
     if not sample.text.strip():
-        return unanswered(sample)
-    return verdict(sample, "correct" if all(outcome.strict) else "wrong", outcome.describe())
+        return unanswered(sample, counted)
+    outcome = Outcome(sample.text, instructions, reader)
+    return verdict(sample, "correct" if all(outcome.strict) else "wrong", outcome.describe(), counted)
 
 
 def read(row: Row, index: int) -> list[Instruction]:

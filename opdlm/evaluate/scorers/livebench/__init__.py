@@ -41,25 +41,34 @@ DATED = ("zebra_puzzle", "connections")
 TASKS = (*GRADERS, AMPS, *INSTRUCTIONS, *CODING)
 
 
-def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
+def score(
+    rows: list[Row], samples: list[Sample], keep: Callable[[Verdict], None] | None = None, unsafe: bool = False
+) -> list[Verdict]:
     """Judge answers, each by the rule of its row's task.
+
+    Args:
+        keep: is given each verdict as soon as it is final.
+        unsafe: run programs without a sandbox where there is no safe way.
 
     Raises:
         DataError: a row's task is unknown, or the row lacks what its task needs.
-        SandboxError: there are coding tasks, and no safe way to run programs here.
+        SandboxError: there are coding tasks, no safe way to run programs here, and `unsafe` does not permit another.
     """
     for index in sorted({sample.index for sample in samples}):
         _check(rows[index], index)
     coding = [sample for sample in samples if rows[sample.index].livebench_task in CODING]
-    programs = iter(code.score(rows, [_completed(rows[each.index], each) for each in coding]) if coding else [])
-    reader = ifeval.Reader()
+    completed = [_completed(rows[sample.index], sample) for sample in coding]
+    programs = iter(code.score(rows, completed, keep, unsafe) if coding else [])
+    verdicts, reader = [], ifeval.Reader()
     with Comparer() as comparer:
-        return [
-            next(programs)
-            if rows[sample.index].livebench_task in CODING
-            else _judged(rows[sample.index], sample, reader, comparer)
-            for sample in samples
-        ]
+        for sample in samples:
+            if rows[sample.index].livebench_task in CODING:
+                verdicts.append(next(programs))
+                continue
+            verdicts.append(_judged(rows[sample.index], sample, reader, comparer))
+            if keep:
+                keep(verdicts[-1])
+    return verdicts
 
 
 def _check(row: Row, index: int) -> None:
