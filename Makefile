@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test lint setup-gpu
+.PHONY: demo test lint plan setup-gpu
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALLED := .venv/.installed
@@ -11,8 +11,6 @@ demo: $(INSTALLED)  ## the tiny run: teacher, conversion, distillation, table 1,
 	@began=$$(date +%s); \
 	echo "== demo: running the workflow (config/config.yaml); what each job prints is in results/logs/"; \
 	snakemake --profile profiles/local all; \
-	echo "== demo: the workflow took $$(( $$(date +%s) - began )) s; writing the report page"; \
-	snakemake --profile profiles/local --report results/report.html all; \
 	echo; cat results/table1.md; echo; \
 	echo "== demo: took $$(( $$(date +%s) - began )) s. Table: results/table1.csv, where its numbers are from:" \
 	  "results/table1.json, figures: results/figures/, all on one page: results/report.html"
@@ -31,6 +29,13 @@ lint: $(INSTALLED)  ## style, types and workflow
 	snakemake --lint; \
 	echo "== lint: took $$(( $$(date +%s) - began )) s"
 
+PAPER := config/paper.yaml config/benchmarks.yaml config/paper_tables.yaml
+TABLE := 1
+TARGETS := results/table$(TABLE).csv
+
+plan: $(INSTALLED)  ## what a table of the paper would take, in words: make plan TABLE=1, or TARGETS=results/figures/figure4.svg
+	@python workflow_scripts/plan.py --configfile $(PAPER) -- $(TARGETS)
+
 $(INSTALLED): pyproject.toml constraints.txt
 	@began=$$(date +%s); echo "== setup: creating .venv with the versions of constraints.txt"; \
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: python3 must be 3.11 or newer")'; \
@@ -40,9 +45,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@; \
 	echo "== setup: took $$(( $$(date +%s) - began )) s"
 
-setup-gpu: $(INSTALLED)  ## what a CUDA machine needs beside that
-	@began=$$(date +%s); echo "== setup-gpu: deepspeed, the SLURM executor, flash-attn (built here, takes long)"; \
-	DS_BUILD_OPS=0 python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[gpu]'; \
-	python -m pip install --disable-pip-version-check ninja; \
-	python -m pip install --disable-pip-version-check --no-build-isolation flash-attn; \
+setup-gpu: $(INSTALLED)  ## the same for GPU nodes: torch, the rest, flash-attn last (FLASH_ATTN=no leaves it out), and a check
+	@began=$$(date +%s); \
+	bash envs/install-gpu.sh; \
 	echo "== setup-gpu: took $$(( $$(date +%s) - began )) s"

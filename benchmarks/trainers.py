@@ -11,6 +11,7 @@ from models import random_model, random_prompts, variant
 
 from opdlm.config.hardware import Hardware
 from opdlm.config.training import TrainSettings, TrainStage
+from opdlm.config.wording import PLAIN
 from opdlm.data.rows import Row
 from opdlm.distill import trainer as trainer_module
 from opdlm.distill.prompts import Prompt
@@ -42,7 +43,7 @@ def make_trainer(shape: Shape, settings: dict[str, Any], hardware: Hardware, dev
         "stop_ids": lambda _: [],
         "load_prompts": lambda *_: prompts,
     }
-    stage, nowhere = TrainStage(train=train, prompt="raw", max_prompt_tokens=PROMPT), Path()
+    stage, nowhere = TrainStage(train=train, prompt=PLAIN, max_prompt_tokens=PROMPT), Path()
     with ExitStack() as patches:
         for name, value in replaced.items():
             patches.enter_context(mock.patch.object(trainer_module, name, value))

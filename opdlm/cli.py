@@ -4,6 +4,7 @@ Each command imports what it needs, so that `opdlm --help` does not wait for tor
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from opdlm.config.decoding import DecodingSettings, Strategy
 from opdlm.config.evaluation import GenerateStage, ScorerKind, ScoreStage
 from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
+from opdlm.config.prompts import WORDINGS
 from opdlm.config.registry import registered
 from opdlm.errors import OpdlmError, SettingsError
 
@@ -97,7 +99,7 @@ def _add_generate(commands: Any) -> None:
 def _generate(given: argparse.Namespace) -> None:
     stage = _settings(
         GenerateStage,
-        prompt=given.wording,
+        prompt=WORDINGS[given.wording],
         max_tokens=given.max_tokens,
         thinking=given.thinking,
         decoding=_decoding(given),
@@ -110,7 +112,14 @@ def _generate(given: argparse.Namespace) -> None:
     from opdlm.evaluate.generate import generate_shard
 
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    generate_shard(stage, given.model, given.prompts, given.out, device)
+    kept = given.out.with_name(f".{given.out.name}.kept")
+    try:
+        generate_shard(stage, given.model, given.prompts, given.out, kept, device)
+    except BaseException:
+        if not any(file.stat().st_size for file in kept.rglob("*.jsonl")):
+            shutil.rmtree(kept, ignore_errors=True)
+        raise
+    shutil.rmtree(kept)
 
 
 def _add_score(commands: Any) -> None:
@@ -126,6 +135,8 @@ def _add_score(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="file to write")
     text = "configuration with the benchmark; default: %(default)s"
     command.add_argument("--registry", type=Path, default=Path("config/benchmarks.yaml"), help=text)
+    text = "where there is no sandbox, run programs without one; they can do whatever you can do"
+    command.add_argument("--unsafe", action="store_true", help=text)
 
 
 def _score(given: argparse.Namespace) -> None:
@@ -137,7 +148,7 @@ def _score(given: argparse.Namespace) -> None:
         raise SettingsError("--kind needs --rows: the questions that the answers belong to")
     from opdlm.evaluate.responses import score_file
 
-    score_file(_settings(ScoreStage, scorer=scorer), rows, given.responses, given.out)
+    score_file(_settings(ScoreStage, scorer=scorer), rows, given.responses, given.out, given.unsafe)
 
 
 def _add_chat(commands: Any) -> None:

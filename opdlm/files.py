@@ -1,16 +1,18 @@
 """Durable files: written to a temporary name, flushed to the disk, then renamed; a reader sees all or nothing."""
 
+import fcntl
 import gzip
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -206,3 +208,44 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hold(stream: IO[Any], what: str) -> None:
+    """Wait until no other process holds this open file, and hold it until it is closed.
+
+    The kernel gives it up with the process, however that ends, so nothing stale is ever in the way.
+
+    Args:
+        what: is being held, for the message to a person who waits.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting: another process is at work on {what}", file=sys.stderr, flush=True)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that makes `path` while the block runs; wait for another one that does.
+
+    A workflow that is killed leaves jobs behind, and its next start would run beside them.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with open(lock, "a") as stream:
+            hold(stream, str(path))
+            if _still_there(stream, lock):  # otherwise its holder has removed it meanwhile
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+                return
+
+
+def _still_there(stream: IO[Any], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,7 @@
 # Checks the configuration before any job starts, and makes `plan`, which knows the settings
 # and the files of every stage. Rules have two params: `settings` is all that the script can
 # read, and `code` stands for the code that it runs. Snakemake reruns what changed in either.
+import fcntl
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from opdlm.identity import canonical_json
 from opdlm.reporting.paper import PaperValues
 
 PAPER_VALUES = "config/paper_values.csv"
+PAPER_SWEEP = "config/paper_sweep.csv"
+TEMPLATES = Path("opdlm/reporting/templates")
+PAPER_TOKENS_PER_STEP = "config/paper_tokens_per_step.csv"
 
 
 def checked_plan():
@@ -37,6 +41,27 @@ def named(section, **wanted):
     ]
 
 
+def alone():
+    """Be the only workflow in this folder; the kernel ends that with the process, however it ends.
+
+    Snakemake's own lock outlives a killed one and has to be removed by hand, so the profiles turn it off.
+    """
+    Path(".snakemake").mkdir(exist_ok=True)
+    lock = open(".snakemake/at_work", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("another Snakemake is at work in this folder: wait for it, or end it")
+    return lock
+
+
+held = []
+
+
+onstart:
+    held.append(alone())  # as long as this process lives
+
+
 plan = checked_plan()
 layout = plan.layout
 
@@ -50,7 +75,7 @@ wildcard_constraints:
     decoding=one_of(plan.settings.decodings),
     benchmark=one_of(plan.settings.benchmarks),
     seed=r"\d+",
-    shard=r"\d+",
+    part=r"\d+-of-\d+",
     table=one_of(plan.settings.tables),
     sweep=one_of(named(plan.settings.figures, kind="sweep")),
     curves=one_of(named(plan.settings.figures, kind="training")),

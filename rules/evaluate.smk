@@ -2,16 +2,22 @@ localrules:
     merge,
 
 
+# Finished answers lie in `kept`, which is no output, since Snakemake deletes the outputs of a job
+# that failed or was killed: none is written twice, whatever happens, and into whatever number of
+# shards a benchmark is divided.
 rule generate:
     input:
         model=layout.model("{model}"),
         rows=layout.benchmark("{benchmark}"),
     output:
-        layout.sample("{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"),
+        samples=layout.sample(
+            "{model}", "{decoding}", "{benchmark}", "{seed}", "{part}"
+        ),
+        cost=layout.cost("{model}", "{decoding}", "{benchmark}", "{seed}", "{part}"),
     log:
-        layout.log("generate", "{model}/{decoding}/{benchmark}/{seed}-{shard}"),
+        layout.log("generate", "{model}/{decoding}/{benchmark}/{seed}/{part}"),
     benchmark:
-        layout.timing("generate", "{model}/{decoding}/{benchmark}/{seed}-{shard}")
+        layout.timing("generate", "{model}/{decoding}/{benchmark}/{seed}/{part}")
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -21,26 +27,32 @@ rule generate:
                 wildcards.decoding,
                 wildcards.benchmark,
                 int(wildcards.seed),
-                int(wildcards.shard),
+                wildcards.part,
             )
         ),
         code=plan.code("generate.py"),
+        gpus=lambda wildcards, resources: resources.get("gpu", 0),
+        kept=lambda wildcards: layout.answers(
+            wildcards.model, wildcards.decoding, wildcards.benchmark, wildcards.seed
+        ),
     shell:
-        "python workflow_scripts/generate.py --settings {params.settings:q}"
+        "exec python -m opdlm.devices {params.gpus}"
+        " python workflow_scripts/generate.py --settings {params.settings:q}"
         " --model {input.model:q} --rows {input.rows:q} --threads {threads}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --kept {params.kept:q} --cost {output.cost:q} --out {output.samples:q}"
+        " >> {log:q} 2>&1"
 
 
 rule score:
     input:
         rows=layout.benchmark("{benchmark}"),
         samples=layout.sample(
-            "{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"
+            "{model}", "{decoding}", "{benchmark}", "{seed}", "{part}"
         ),
     output:
-        layout.score("{model}", "{decoding}", "{benchmark}", "{seed}", "{shard}"),
+        layout.score("{model}", "{decoding}", "{benchmark}", "{seed}", "{part}"),
     log:
-        layout.log("score", "{model}/{decoding}/{benchmark}/{seed}-{shard}"),
+        layout.log("score", "{model}/{decoding}/{benchmark}/{seed}/{part}"),
     conda:
         "../envs/cpu.yaml"
     threads: 1

@@ -1,3 +1,8 @@
+# Nodes of a cluster often have no way to the hub.
+localrules:
+    fetch_teacher,
+
+
 pretrained = named(plan.settings.teachers, source=None)
 
 
@@ -21,7 +26,8 @@ rule pretrain_teacher:
         ),
         code=plan.code("pretrain_teacher.py"),
     shell:
-        "OMP_WAIT_POLICY=passive python workflow_scripts/pretrain_teacher.py"
+        "export OMP_WAIT_POLICY=passive; exec python -m opdlm.devices 0"
+        " python workflow_scripts/pretrain_teacher.py"
         " --settings {params.settings:q}"
         " --threads {threads} --out {output:q} > {log:q} 2>&1"
 

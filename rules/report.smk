@@ -4,26 +4,24 @@ localrules:
     curves,
     run_curves,
     rollout,
+    report_page,
+    drawing,
 
 
 rule table:
     input:
         merged=lambda wildcards: [
-            cell.merged
+            cell.origin.merged
             for line in plan.table(wildcards.table).lines
             for cell in line.cells
+            if cell.origin
         ],
         paper=PAPER_VALUES,
     output:
         csv=layout.table("{table}"),
         json=layout.table("{table}", "json"),
         markdown=layout.table("{table}", "md"),
-        html=report(
-            layout.table("{table}", "html"),
-            caption="captions/table.rst",
-            category="Tables",
-            labels={"table": "{table}"},
-        ),
+        html=layout.table("{table}", "html"),
     log:
         layout.log("table", "{table}"),
     conda:
@@ -38,14 +36,12 @@ rule table:
 
 rule sweep:
     input:
-        lambda wildcards: [point.merged for point in plan.sweep(wildcards.sweep).points],
+        merged=lambda wildcards: [
+            point.merged for point in plan.sweep(wildcards.sweep).points
+        ],
+        paper=PAPER_SWEEP,
     output:
-        svg=report(
-            layout.figure("{sweep}"),
-            caption="captions/sweep.rst",
-            category="Figures",
-            labels={"figure": "{sweep}"},
-        ),
+        svg=layout.figure("{sweep}"),
         png=layout.figure("{sweep}", "png"),
         csv=layout.figure("{sweep}", "csv"),
     log:
@@ -57,7 +53,7 @@ rule sweep:
         code=plan.code("sweep.py"),
     shell:
         "python workflow_scripts/sweep.py --settings {params.settings:q}"
-        " --out {output.svg:q} > {log:q} 2>&1"
+        " --paper {input.paper:q} --out {output.svg:q} > {log:q} 2>&1"
 
 
 # The runs side by side; each also has a figure of its own, which the report shows too.
@@ -66,17 +62,13 @@ rule curves:
         runs=lambda wildcards: [
             run.folder for run in plan.curves(wildcards.curves).runs
         ],
+        paper=PAPER_TOKENS_PER_STEP,
         figures=lambda wildcards: [
             layout.figure(f"training/{run.name}")
             for run in plan.curves(wildcards.curves).runs
         ],
     output:
-        svg=report(
-            layout.figure("{curves}"),
-            caption="captions/curves.rst",
-            category="Figures",
-            labels={"figure": "{curves}"},
-        ),
+        svg=layout.figure("{curves}"),
         png=layout.figure("{curves}", "png"),
         csv=layout.figure("{curves}", "csv"),
     log:
@@ -88,19 +80,15 @@ rule curves:
         code=plan.code("curves.py"),
     shell:
         "python workflow_scripts/curves.py --settings {params.settings:q}"
-        " --out {output.svg:q} > {log:q} 2>&1"
+        " --paper {input.paper:q} --out {output.svg:q} > {log:q} 2>&1"
 
 
 rule run_curves:
     input:
-        layout.model("run/{run}"),
+        run=layout.model("run/{run}"),
+        paper=PAPER_TOKENS_PER_STEP,
     output:
-        svg=report(
-            layout.figure("training/{run}"),
-            caption="captions/run_curves.rst",
-            category="Figures",
-            labels={"figure": "training of {run}"},
-        ),
+        svg=layout.figure("training/{run}"),
         png=layout.figure("training/{run}", "png"),
         csv=layout.figure("training/{run}", "csv"),
     log:
@@ -112,19 +100,14 @@ rule run_curves:
         code=plan.code("curves.py"),
     shell:
         "python workflow_scripts/curves.py --settings {params.settings:q}"
-        " --out {output.svg:q} > {log:q} 2>&1"
+        " --paper {input.paper:q} --out {output.svg:q} > {log:q} 2>&1"
 
 
 rule rollout:
     input:
         lambda wildcards: plan.rollout(wildcards.rollout).file,
     output:
-        svg=report(
-            layout.figure("{rollout}"),
-            caption="captions/rollout.rst",
-            category="Figures",
-            labels={"figure": "{rollout}"},
-        ),
+        svg=layout.figure("{rollout}"),
         png=layout.figure("{rollout}", "png"),
         csv=layout.figure("{rollout}", "csv"),
     log:
@@ -137,3 +120,42 @@ rule rollout:
     shell:
         "python workflow_scripts/rollout.py --settings {params.settings:q}"
         " --out {output.svg:q} > {log:q} 2>&1"
+
+
+# Templates are input, since `code` stands for Python only.
+rule report_page:
+    input:
+        templates=[str(file) for file in sorted(TEMPLATES.iterdir())],
+        tables=[table.json_file for table in plan.report().tables],
+        figures=[figure.svg for figure in plan.report().figures],
+    output:
+        layout.report,
+    log:
+        layout.log("report", "report"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        settings=canonical_json(plan.report()),
+        code=plan.code("report.py"),
+    shell:
+        "python workflow_scripts/report.py --settings {params.settings:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+# The rules in their order, and every job. They change with the plan, which params stand for.
+rule drawing:
+    output:
+        layout.graph("{graph}"),
+    log:
+        layout.log("drawing", "{graph}"),
+    wildcard_constraints:
+        graph="dag|rulegraph",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        targets=[target for target in plan.targets() if target != layout.report],
+        configuration=workflow.configfiles,
+    shell:
+        "snakemake --{wildcards.graph} dot --nolock --quiet --configfile"
+        " {params.configuration:q} -- {params.targets:q} 2> {log:q}"
+        " | dot -Tsvg > {output:q}"

@@ -30,6 +30,7 @@ rule train:
         settings=lambda wildcards: canonical_json(plan.train_stage(wildcards.run)),
         code=plan.code("train.py"),
         state=lambda wildcards: plan.run_state(wildcards.run),
+        gpus=lambda wildcards, resources: resources.get("gpu", 0),
         launcher=lambda wildcards, resources: plan.hardware(
             wildcards.run, resources.get("gpu", 0)
         ).launcher,
@@ -37,7 +38,8 @@ rule train:
             wildcards.run, resources.get("gpu", 0)
         ).options(threads),
     shell:
-        "exec {params.launcher} workflow_scripts/train.py --settings {params.settings:q}"
+        "exec python -m opdlm.devices {params.gpus} {params.launcher}"
+        " workflow_scripts/train.py --settings {params.settings:q}"
         " --teacher {input.teacher:q} --student {input.student:q}"
         " --prompts {input.prompts:q} --state {params.state:q}"
         " {params.hardware} --out {output:q} >> {log:q} 2>&1"

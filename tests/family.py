@@ -7,6 +7,7 @@ import torch
 
 from opdlm.config.models import ConvertSettings, PretrainSettings, TinyArchitecture
 from opdlm.config.training import TrainSettings, TrainStage, merged
+from opdlm.config.wording import PLAIN
 from opdlm.data.tiny import rows
 from opdlm.distill.judging import JudgeProcess
 from opdlm.distill.loop import train
@@ -55,7 +56,7 @@ def small_stage(**changes: object) -> TrainStage:
         "save_every": 2,
     }
     train = TrainSettings.model_validate(merged(base, dict(changes)))
-    return TrainStage(train=train, prompt="raw", max_prompt_tokens=100)
+    return TrainStage(train=train, prompt=PLAIN, max_prompt_tokens=100)
 
 
 def run(family: Family, stage: TrainStage, folder: Path) -> Path:

@@ -7,6 +7,7 @@ import pytest
 
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage, ScoreStage
+from opdlm.config.prompts import WORDINGS
 from opdlm.data.sources import read_file
 from opdlm.evaluate.generate import generate_shard
 from opdlm.evaluate.merge import merge
@@ -35,7 +36,7 @@ def test_from_source_file_to_merged_score(name: str, model: Path, tmp_path: Path
     rows, samples, scores, out = (tmp_path / file for file in ("rows.jsonl", "0-0.jsonl", "0-0.json", "merged.json"))
     write_jsonl(rows, read_file(source, example(tmp_path, benchmark), None))
     stage = GenerateStage(
-        prompt=benchmark.prompt,
+        prompt=WORDINGS[benchmark.prompt],
         max_tokens=12,
         thinking=benchmark.thinking,
         decoding=DecodingSettings(strategy="dynamic", temperature=benchmark.temperature or 0),
@@ -43,7 +44,7 @@ def test_from_source_file_to_merged_score(name: str, model: Path, tmp_path: Path
         shard=0,
         shards=1,
     )
-    generate_shard(stage, model, rows, samples)
+    generate_shard(stage, model, rows, samples, tmp_path / "kept")
     score_shard(ScoreStage(scorer=benchmark.scorer), rows, samples, scores)
     merge([samples], [scores], rows, out)
     result = Merged.model_validate(read_json(out))

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -18,6 +19,7 @@ from opdlm.data.rows import Row
 from opdlm.data.tiny import rows
 from opdlm.data.tiny_tokenizer import build
 from opdlm.evaluate.journal import Journal
+from opdlm.evaluate.launcher import Launcher
 from opdlm.files import read_json, read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_shape
 from opdlm.model.convert import convert
@@ -101,10 +103,40 @@ def test_score_judges_programs_from_anywhere_by_published_rows(tmp_path: Path) -
     paths = [str(part) for key, value in given.items() for part in (f"--{key}", value)]
     assert main(["score", "--kind", "code", *paths]) == 0
     assert read_json(tmp_path / "scores.json") == {
-        "summary": {"answers": 1, "correct": 1, "accuracy": 100.0, "score": 100.0, "reasons": {"correct": 1}},
-        "verdicts": [{"index": 0, "correct": True, "score": 1.0, "reason": "correct", "detail": ""}],
+        "summary": {
+            "answers": 1,
+            "correct": 1,
+            "accuracy": 100.0,
+            "published_accuracy": 100.0,
+            "score": 100.0,
+            "reasons": {"correct": 1},
+        },
+        "verdicts": [{"index": 0, "correct": True, "published": True, "score": 1.0, "reason": "correct", "detail": ""}],
     }
     assert {path.name for path in tmp_path.iterdir()} == {"rows.json", "answers.jsonl", "scores.json"}
+
+
+def test_score_runs_programs_without_a_sandbox_only_if_that_is_permitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trouble(launcher: Launcher, really: Callable[[Launcher], str] = Launcher._trouble) -> str:
+        return really(launcher) if launcher._enclosure == "none" else "not here"
+
+    monkeypatch.setattr(Launcher, "_trouble", trouble)
+    row = {"question": "Double.", "test_method": "stdio", "test_input": ["2\n"], "test_output": ["4"]}
+    (tmp_path / "rows.json").write_text(json.dumps([row, row]))
+    programs = ("print(2 * int(input()))", "print(5)")
+    lines = [json.dumps({"index": n, "response": f"```\n{code}\n```"}) for n, code in enumerate(programs)]
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines) + "\n")
+    given = {"rows": tmp_path / "rows.json", "responses": tmp_path / "answers.jsonl", "out": tmp_path / "scores.json"}
+    command = ["score", "--kind", "code", *(str(part) for key, path in given.items() for part in (f"--{key}", path))]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"error: .*not run without a sandbox. Namespaces are refused \(not here\).*--unsafe", said)
+    assert not (tmp_path / "scores.json").exists()
+    assert main([*command, "--unsafe"]) == 0
+    assert "warning: programs written by a model run WITHOUT A SANDBOX" in capsys.readouterr().err
+    assert [verdict["reason"] for verdict in read_json(tmp_path / "scores.json")["verdicts"]] == ["correct", "wrong"]
 
 
 def test_export_and_push(
@@ -141,7 +173,7 @@ def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(
     assert generate(place, tmp_path / "whole.jsonl", *options) == 0
     done = subprocess.run([sys.executable, "-c", KILLED, *command(place, out), *options], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    [partial] = tmp_path.glob(".answers.jsonl.*.partial")
+    [partial] = tmp_path.glob(".answers.jsonl.kept/*/*.jsonl")
     lines = partial.read_bytes().splitlines(keepends=True)
     assert [line.endswith(b"\n") for line in lines] == [True, True, True, False]
     written: list[int] = []
@@ -154,7 +186,7 @@ def test_a_killed_generation_goes_on_with_the_answers_that_are_missing(
     monkeypatch.setattr(Journal, "append", counting)
     assert generate(place, out, *options) == 0
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert {*written} == {0, 1, 2, 3, 4} - {json.loads(line)["index"] for line in lines[:3]}
+    assert {*written} == {0, 1, 2, 3, 4} - {json.loads(line)["sample"]["index"] for line in lines[:3]}
     assert len(written) == 2
 
 

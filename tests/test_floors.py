@@ -14,6 +14,7 @@ FLOORS = {
     "opdlm.errors": 0,
     "opdlm.files": 0,
     "opdlm.identity": 0,
+    "opdlm.processes": 0,
     "opdlm.blocks": 1,
     "opdlm.chat": 1,
     "opdlm.config": 1,
@@ -26,6 +27,7 @@ FLOORS = {
     "opdlm.reporting": 4,
     "opdlm.terminal": 4,
     "opdlm.cli": 5,
+    "opdlm.devices": 5,
     "opdlm.entry": 5,
 }
 SCRIPTS = 5

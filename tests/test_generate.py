@@ -1,6 +1,8 @@
 """Answers of a shard: every row once, the same whatever the shards, and errors that name the row."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +11,18 @@ import pytest
 from opdlm.chat import answer_text
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage
+from opdlm.config.wording import PLAIN
 from opdlm.data.rows import Row
 from opdlm.data.tiny import rows
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.errors import CheckpointError, DataError, SettingsError
 from opdlm.evaluate.generate import generate_shard, with_progress
-from opdlm.evaluate.journal import Journal
-from opdlm.files import read_jsonl, write_jsonl
+from opdlm.evaluate.journal import Journal, KeptAnswer
+from opdlm.files import read_json, read_jsonl, write_jsonl
+from opdlm.identity import canonical_json
 from opdlm.model.checkpoint import load_tokenizer
-from opdlm.records import Sample
+from opdlm.records import Cost, Sample
 from tests.family import Family, make_family
 
 
@@ -36,13 +40,17 @@ def questions(tmp_path: Path) -> Path:
 
 def stage(**changes: object) -> GenerateStage:
     how = DecodingSettings(strategy="static", temperature=1.0)
-    values = {"prompt": "raw", "max_tokens": 9, "thinking": False, "decoding": how, "seed": 3, "shard": 0, "shards": 1}
+    values = {"prompt": PLAIN, "max_tokens": 9, "thinking": False, "decoding": how, "seed": 3, "shard": 0, "shards": 1}
     return GenerateStage.model_validate({**values, **changes})
 
 
-def answers(family: Family, questions: Path, out: Path, **changes: object) -> list[Sample]:
-    generate_shard(stage(**changes), family.student, questions, out)
+def answers(family: Family, questions: Path, out: Path, kept: Path | None = None, **changes: object) -> list[Sample]:
+    generate_shard(stage(**changes), family.student, questions, out, kept or out.with_suffix(".kept"))
     return read_jsonl(out, Sample)
+
+
+def answer(index: int, seed: int = 3) -> Sample:
+    return Sample(index=index, seed=seed, prompt_tokens=1, ids=[1], steps=[1], text="ä", finish="stop")
 
 
 def test_shards_hold_every_row_once_and_do_not_change_answers(family: Family, questions: Path, tmp_path: Path) -> None:
@@ -62,46 +70,88 @@ def test_a_sample_tells_its_ids_steps_text_and_end(family: Family, questions: Pa
         assert (sample.finish == "length") == (sample.ids[-1] not in (tokenizer.eos_token_id, tokenizer.pad_token_id))
 
 
-def test_a_stopped_generation_goes_on_with_the_answers_that_are_missing(
-    family: Family, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = answers(family, questions, tmp_path / "whole.jsonl")
-    out, asked = tmp_path / "out.jsonl", []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many answers the engine was asked for, call by call; the first call is stopped after three."""
+    calls: list[int] = []
     original = Engine.stream
 
     def stopping(self: Engine, requests: list[Request], how: DecodingSettings) -> Iterator[tuple[int, Rollout]]:
-        asked.append(len(requests))
-        for count, answer in enumerate(original(self, requests, how)):
-            if count == 3 and len(asked) == 1:
+        calls.append(len(requests))
+        for count, one in enumerate(original(self, requests, how)):
+            if count == 3 and len(calls) == 1:
                 raise KeyboardInterrupt
-            yield answer
+            yield one
 
     monkeypatch.setattr(Engine, "stream", stopping)
+    return calls
+
+
+def test_a_stopped_generation_goes_on_with_the_answers_that_are_missing(
+    family: Family, questions: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    out = tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        generate_shard(stage(), family.student, questions, out)
+        answers(family, questions, out)
     assert not out.exists()
-    [partial] = tmp_path.glob(".out.jsonl.*.partial")
-    partial.write_bytes(partial.read_bytes()[:-5])  # the last answer is torn
-    assert answers(family, questions, out) == whole
+    [journal] = tmp_path.glob("out.kept/*/0-of-1.jsonl")
+    journal.write_bytes(journal.read_bytes()[:-5])  # the last answer is torn
+    resumed = answers(family, questions, out)
     assert asked == [7, 5]
-    assert not list(tmp_path.glob(".out*"))
+    assert resumed == answers(family, questions, tmp_path / "whole.jsonl")
+
+
+def test_finished_answers_are_found_again_and_divided_otherwise(
+    family: Family, questions: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    """The workflow deletes outputs of a job that it lost sight of, and people change their minds about shards."""
+    out, kept = tmp_path / "out.jsonl", tmp_path / "kept"
+    with pytest.raises(KeyboardInterrupt):
+        answers(family, questions, out, kept)
+    whole = answers(family, questions, out, kept)
+    out.unlink()
+    assert answers(family, questions, out, kept) == whole
+    parts = [s for k in range(3) for s in answers(family, questions, out, kept, shard=k, shards=3)]
+    assert sorted(parts, key=lambda sample: sample.index) == whole
+    assert asked == [7, 4]
+
+
+def test_two_generations_of_one_shard_share_the_work(family: Family, questions: Path, tmp_path: Path) -> None:
+    """A killed workflow leaves its jobs running; the next one starts the same beside them."""
+    script = Path(__file__).parents[1] / "workflow_scripts" / "generate.py"
+    where = {"model": family.student, "rows": questions, "kept": tmp_path / "kept"}
+    command = [sys.executable, str(script), "--settings", canonical_json(stage()), "--device", "cpu"]
+    command += [f"--{name}={place}" for name, place in where.items()]
+    outs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    running = [subprocess.Popen([*command, f"--out={out}", f"--cost={out}.cost"]) for out in outs]
+    assert [process.wait() for process in running] == [0, 0]
+    assert read_jsonl(outs[0], Sample) == read_jsonl(outs[1], Sample)
+    [journal] = tmp_path.glob("kept/*/*.jsonl")
+    assert len(journal.read_text().splitlines()) == 7
+    costs = [Cost.model_validate(read_json(Path(f"{out}.cost"))) for out in outs]
+    assert costs[0] == costs[1]
+    assert costs[0].seconds == pytest.approx(sum(kept.seconds for kept in read_jsonl(journal, KeptAnswer)))
+    assert (costs[0].devices, costs[0].device, costs[0].gpu_hours) == (0, "cpu", 0)
 
 
 @pytest.mark.parametrize("torn", [1, 10, 60])
 def test_a_line_that_lacks_its_end_is_dropped_and_written_again(
     family: Family, questions: Path, tmp_path: Path, torn: int
 ) -> None:
-    kept = [Sample(index=k, seed=3, prompt_tokens=1, ids=[1], steps=[1], text="ä", finish="stop") for k in range(3)]
-    out = tmp_path / "out.jsonl"
-    with Journal(stage(), family.student, questions, out) as journal:
-        for one in kept:
-            journal.append(one)
-    journal.path.write_bytes(journal.path.read_bytes()[:-torn])
-    with Journal(stage(), family.student, questions, out) as journal:
-        assert [*journal.samples.values()] == kept[:2]
-        journal.append(kept[2])
-    with Journal(stage(), family.student, questions, out) as journal:
-        assert [*journal.samples.values()] == kept
+    three = [answer(index) for index in range(3)]
+
+    def journal() -> Journal:
+        return Journal(stage(), family.student, questions, tmp_path, range(3))
+
+    with journal() as first:
+        for one in three:
+            first.append(one)
+    first.path.write_bytes(first.path.read_bytes()[:-torn])
+    with journal() as second:
+        assert second.samples == three[:2]
+        second.append(three[2])
+    with journal() as third:
+        assert third.samples == three
 
 
 def test_progress_shows_answers_time_left_and_speeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,13 +166,15 @@ def test_progress_shows_answers_time_left_and_speeds(capsys: pytest.CaptureFixtu
 
 
 def test_answers_of_other_settings_are_not_taken_up(family: Family, questions: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    with Journal(stage(seed=1), family.student, questions, out) as journal:
-        journal.append(Sample(index=0, seed=1, prompt_tokens=1, ids=[1], steps=[1], text="x", finish="stop"))
-    with Journal(stage(seed=2), family.student, questions, out) as journal:
-        assert journal.samples == {}
-    with Journal(stage(seed=1), family.student, questions, out) as journal:
-        assert list(journal.samples) == [0]
+    def journal(seed: int) -> Journal:
+        return Journal(stage(seed=seed), family.student, questions, tmp_path, [0])
+
+    with journal(1) as first:
+        first.append(answer(0, seed=1))
+    with journal(2) as second:
+        assert second.samples == []
+    with journal(1) as third:
+        assert third.samples == [answer(0, seed=1)]
 
 
 def test_seeds_change_sampled_answers_and_not_greedy_ones(family: Family, questions: Path, tmp_path: Path) -> None:
@@ -139,15 +191,15 @@ def test_a_prompt_without_room_for_its_answer_names_file_and_line(family: Family
     write_jsonl(path, [Row(question="short"), Row(question="long " * 200)])
     message = r"rows\.jsonl, line 2: a prompt of \d+ tokens and max_tokens=9 exceed the model's 256 positions"
     with pytest.raises(DataError, match=message):
-        generate_shard(stage(), family.student, path, out)
+        answers(family, path, out)
     assert not out.exists()
 
 
 def test_what_cannot_be_decoded_is_refused(family: Family, questions: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="needs a block-diffusion model"):
-        generate_shard(stage(), family.teacher, questions, tmp_path / "out.jsonl")
+        generate_shard(stage(), family.teacher, questions, tmp_path / "out.jsonl", tmp_path)
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
-        generate_shard(stage(), tmp_path, questions, tmp_path / "out.jsonl")
+        generate_shard(stage(), tmp_path, questions, tmp_path / "out.jsonl", tmp_path)
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(DataError, match="has no rows"):
-        generate_shard(stage(), family.student, tmp_path / "empty.jsonl", tmp_path / "out.jsonl")
+        answers(family, tmp_path / "empty.jsonl", tmp_path / "out.jsonl")

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from opdlm.distill import checkpoint
 from opdlm.distill.checkpoint import Progress
 from opdlm.distill.preemption import EXIT_STATUS, SIGNALS, StoppedError
+from opdlm.distill.ranks import Ranks
 from opdlm.errors import DataError
 from opdlm.identity import canonical_json
 from tests.family import Family, assert_same_result, run, small_stage
@@ -224,16 +225,20 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(tmp_path: Path, m
 # Lock and workflow
 
 
-def test_a_second_process_is_refused(job: Job) -> None:
-    with checkpoint.locked(job.state):
-        assert job.status() == 1
-        said = job.log.read_text().splitlines()[-1]
-    assert said == f"error: {job.state} is locked: another process is training this run"
+def test_a_second_process_waits_and_takes_up_what_the_first_has_done(job: Job, finished: Path) -> None:
     assert job.status(Strike(signal.SIGTERM, TRAINER, "loss", 1)) == EXIT_STATUS
+    with checkpoint.locked(job.state, Ranks()):
+        second = job.start()
+        while f"waiting: another process is training in {job.state}" not in job.log.read_text():
+            time.sleep(0.02)
+        assert not job.out.exists()
+    second.join()
+    assert second.exitcode == 0, job.log.read_text()
+    assert_same_result(finished / "out", job.out)
 
 
 SAVING = """#!/bin/bash
-if [[ $1 == */train.py ]]; then
+if [[ "$*" == *workflow_scripts/train.py* ]]; then
     trap "touch saved; exit 75" TERM
     touch training
     while true; do sleep 0.1; done  # the trap waits for the end of the sleep

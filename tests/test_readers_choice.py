@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from opdlm.config.prompts import WORDINGS
 from opdlm.data.prompts import messages
 from tests.readers import BENCHMARKS, needs_benchmarks, read, refusal, written
 
@@ -118,7 +119,7 @@ def test_real_mmlu_pro() -> None:
         right = value["options"][value["answer_index"]]
         assert row.question.startswith(value["question"])
         assert f"\n{value['answer']}. {right}" in row.question
-    assert messages(rows[0], "choice")[0]["content"] == (
+    assert messages(rows[0], WORDINGS["choice"])[0]["content"] == (
         "What is 60% of 30?\nA. 80\nB. 0.18\nC. 180\nD. 1800\nE. 8\nF. 800\nG. 3\nH. 18000\nI. 18\nJ. 1.8\n"
         'Please show your choice in the answer field with only the choice letter, e.g., "answer": "C".'
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from opdlm.config.prompts import WORDINGS
 from opdlm.data.prompts import messages
 from opdlm.data.readers import livecodebench
 from opdlm.data.readers.livecodebench import pickled_text
@@ -57,7 +58,7 @@ def test_codeforces_is_worded_with_its_examples(tmp_path: Path, name: str) -> No
     )
     assert (row.task_id, row.test_method, row.test_time_limit) == ("2063/A", "stdio", 6)
     assert (row.test_input, row.test_output) == (["1 2\n", "3\n"], ["1\n", "2"])
-    assert messages(row, "stdio")[0]["content"] == (
+    assert messages(row, WORDINGS["stdio"])[0]["content"] == (
         f"This is the problem:\n{row.question}\nYou should put your code in ```python ```. Use input() to read input "
         "and print() to produce output in your script. "
     )
@@ -102,7 +103,7 @@ def test_a_damaged_problem_of_codeforces_is_named(tmp_path: Path, change: dict[s
 
 def test_livecodebench_is_worded_as_published(tmp_path: Path) -> None:
     row = read("livecodebench", written(tmp_path / "test6.jsonl", LCB))[0]
-    system, user = messages(row, "livecodebench")
+    system, user = messages(row, WORDINGS["livecodebench"])
     assert system == {
         "role": "system",
         "content": "You are an expert Python programmer. You will be given a question (problem specification) and will "
@@ -216,8 +217,8 @@ def test_the_question_of_a_real_problem_is_worded_the_same() -> None:
     file = BENCHMARKS / "livecodebench_sample/code_eval_live_code_bench_v1.jsonl"
     for content in (json.loads(line)["content"] for line in file.read_text().splitlines()):
         system, _, question = content.partition("\n### Question:\n")
-        assert messages(Row(question="q"), "livecodebench")[0]["content"] == system
+        assert messages(Row(question="q"), WORDINGS["livecodebench"])[0]["content"] == system
         problem, _, rest = question.partition("\n\n### Format: ")
         starter = "" if "# YOUR CODE HERE" in rest else rest.partition("```python\n")[2].rpartition("\n```")[0]
-        worded = livecodebench.livecodebench_question(problem, starter)
+        worded = livecodebench.worded(problem, starter)
         assert worded.rstrip() == f"### Question:\n{question}".rstrip()

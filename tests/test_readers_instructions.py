@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from opdlm.config.prompts import WORDINGS
 from opdlm.data.prompts import messages
 from tests.readers import BENCHMARKS, needs_benchmarks, read, refusal, written
 
@@ -118,7 +119,7 @@ def test_zebralogic_keeps_its_table(tmp_path: Path, gold: object) -> None:
     file = written(tmp_path / "z.json", [{"question": "Who?", "ground_truth_answer": gold, "subdivision": "2*2"}])
     row = read("zebralogic", file)[0]
     assert json.loads(row.ground_truth_answer) == GRID
-    assert messages(row, "raw")[0]["content"] == "Who?"
+    assert messages(row, WORDINGS["raw"])[0]["content"] == "Who?"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_real_ifeval() -> None:
     rows = read("ifeval", BENCHMARKS / "ifeval/input_data_541.jsonl")
     assert len(rows) == len({row.key for row in rows}) == 541
     assert rows[0].kwargs == [{}, {"num_highlights": 3}, {"relation": "at least", "num_words": 300}]
-    assert messages(rows[0], "raw")[0]["content"] == rows[0].question
+    assert messages(rows[0], WORDINGS["raw"])[0]["content"] == rows[0].question
 
 
 @needs_benchmarks

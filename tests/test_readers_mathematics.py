@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from opdlm.config.prompts import WORDINGS
 from opdlm.data.prompts import messages
 from tests.readers import BENCHMARKS, needs_benchmarks, read, refusal, written
 
@@ -27,10 +28,10 @@ def test_livemathbench_is_worded_in_its_language(tmp_path: Path) -> None:
     value = {"question": "1 + 1 = {x}?", "answer": "$2$"}
     english = read("livemathbench", written(tmp_path / "v202412_hard_en.jsonl", value))[0]
     chinese = read("livemathbench", written(tmp_path / "a.jsonl", {**value, "subdivision": "hard_cn"}))[0]
-    assert messages(english, "livemathbench")[0]["content"] == (
+    assert messages(english, WORDINGS["livemathbench"])[0]["content"] == (
         "Here is a math question, please reasoning step by step, and put your answer in \\boxed{}.\n1 + 1 = {x}?\n"
     )
-    assert messages(chinese, "livemathbench")[0]["content"] == (
+    assert messages(chinese, WORDINGS["livemathbench"])[0]["content"] == (
         "下面是一个数学问题，请逐步推理，并把最终答案放置于\\boxed{}中。\n1 + 1 = {x}?\n"
     )
     assert refusal("livemathbench", written(tmp_path / "b.jsonl", value)).startswith("line 1: subdivision")
@@ -49,7 +50,7 @@ def test_real_aime(file: str, first: str) -> None:
     rows = read("aime", BENCHMARKS / file)
     assert len(rows) == 30
     assert rows[0].ground_truth_answer == first
-    assert messages(rows[0], "math")[0]["content"].endswith(
+    assert messages(rows[0], WORDINGS["math"])[0]["content"].endswith(
         "\nPlease reason step by step, and put your final answer within \\boxed{}."
     )
 

@@ -10,6 +10,7 @@ import yaml
 
 from opdlm.config.data import FileLayout
 from opdlm.config.evaluation import BenchmarkSettings
+from opdlm.config.prompts import WORDINGS
 from opdlm.config.settings import Settings, load
 from opdlm.data.prompts import messages
 from opdlm.data.sources import LAYOUTS, read_file
@@ -66,13 +67,15 @@ def test_all_columns_of_the_papers_tables_are_there() -> None:
     values = PaperValues(ROOT / "config/paper_values.csv")
     columns = {benchmark for _, _, benchmark in values._values}
     assert len(columns) == 20
-    assert columns == set(BENCHMARKS) - {name for name in BENCHMARKS if name.endswith(("-plus", "-thinking"))}
+    assert columns == set(BENCHMARKS) - {
+        name for name in BENCHMARKS if name.endswith(("-plus", "-thinking", "-greedy", "-8k"))
+    }
     assert {entry.paper_column for entry in BENCHMARKS.values() if entry.paper_column} <= columns
 
 
 def test_means_over_seeds_are_aimes_and_gpqas() -> None:
     several = {name: entry.seeds for name, entry in BENCHMARKS.items() if entry.seeds > 1 and not entry.thinking}
-    assert several == {"GPQA-Diamond": 8, "AIME-24": 32, "AIME-25": 32}
+    assert several == {"GPQA-Diamond": 8, "GPQA-Diamond-8k": 8, "AIME-24": 32, "AIME-25": 32}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -80,9 +83,8 @@ def test_every_entry_words_a_prompt(tmp_path: Path, name: str) -> None:
     entry = BENCHMARKS[name]
     source = entry.source.model_copy(update={"expected_rows": None})
     row = read_file(source, example(tmp_path, entry), None)[0]
-    assert row.question in messages(row, entry.prompt)[-2 if entry.prompt == "humaneval" else -1]["content"] or (
-        entry.prompt == "humaneval" and row.question.strip() in messages(row, "humaneval")[0]["content"]
-    )
+    said = messages(row, WORDINGS[entry.prompt])
+    assert row.question.strip() in said[-2 if entry.prompt == "humaneval" else -1]["content"]
     assert row.ground_truth_answer or row.test_list or row.test_input or row.instruction_id_list
 
 
@@ -108,7 +110,7 @@ def test_a_benchmark_of_a_run_of_the_paper_comes_from_the_hub(tmp_path: Path, mo
     tree = Tree(tmp_path)
     both = ("--configfile", "config/paper.yaml", "config/benchmarks.yaml", "--")
     planned = tree.stale(*both, "results/merged/run/opdlm-4B/static/AIME-24.json")
-    assert "samples/run/opdlm-4B/static/AIME-24/31-0.jsonl" in planned
+    assert "samples/run/opdlm-4B/static/AIME-24/31/0-of-1.jsonl" in planned
     assert "data/hub/divelab/opdlm_eval_data/main/AIME2024.json" in planned
     (tree.programs / "python").unlink()  # the rows are to be made, not stood in for
     with serve("datasets/divelab/opdlm_eval_data", published) as hub:

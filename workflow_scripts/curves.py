@@ -7,8 +7,8 @@ from opdlm.reporting.curves import draw_curves
 
 
 def main() -> None:
-    given = stage_parser(__doc__, "out").parse_args()
-    draw_curves(from_json(CurveStage, given.settings), given.out)
+    given = stage_parser(__doc__, "paper", "out").parse_args()
+    draw_curves(from_json(CurveStage, given.settings), given.paper, given.out)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from opdlm.config.base import from_json
 from opdlm.config.models import TeacherSettings
 from opdlm.entry import run, stage_parser
 from opdlm.errors import SettingsError
+from opdlm.files import alone
 from opdlm.model.checkpoint import fetch
 
 
@@ -12,7 +13,8 @@ def main() -> None:
     settings = from_json(TeacherSettings, given.settings)
     if settings.source is None:
         raise SettingsError("source: this teacher is to be pretrained, not fetched")
-    fetch(settings.source, settings.revision, given.out)
+    with alone(given.out):
+        fetch(settings.source, settings.revision, given.out)
 
 
 if __name__ == "__main__":

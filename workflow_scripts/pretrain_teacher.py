@@ -6,6 +6,7 @@ from opdlm.config.base import from_json
 from opdlm.config.models import PretrainSettings
 from opdlm.distill.pretrain import pretrain
 from opdlm.entry import run, stage_parser
+from opdlm.files import alone
 
 
 def main() -> None:
@@ -13,7 +14,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    pretrain(from_json(PretrainSettings, given.settings), given.out)
+    with alone(given.out):
+        pretrain(from_json(PretrainSettings, given.settings), given.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw accuracy against tokens per denoising step."""
+"""Draw accuracy over decodings and models: against tokens per denoising step, threshold or block size."""
 
 from opdlm.config.base import from_json
 from opdlm.config.stages import SweepStage
@@ -7,8 +7,8 @@ from opdlm.reporting.sweep import draw_sweep
 
 
 def main() -> None:
-    given = stage_parser(__doc__, "out").parse_args()
-    draw_sweep(from_json(SweepStage, given.settings), given.out)
+    given = stage_parser(__doc__, "paper", "out").parse_args()
+    draw_sweep(from_json(SweepStage, given.settings), given.paper, given.out)
 
 
 if __name__ == "__main__":

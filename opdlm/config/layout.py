@@ -33,13 +33,21 @@ class Layout:
         """Checkpoints of a training run. Never a declared output: Snakemake would delete it when training fails."""
         return f"{self.root}/state/{run}-{identity}"
 
-    def sample(self, model: str, decoding: str, benchmark: str, seed: int | str, shard: int | str) -> str:
-        """Answers of one shard."""
-        return f"{self.root}/samples/{model}/{decoding}/{benchmark}/{seed}-{shard}.jsonl"
+    def answers(self, model: str, decoding: str, benchmark: str, seed: int | str) -> str:
+        """Every finished answer of a benchmark. Never a declared output, so that no answer is written twice."""
+        return f"{self.root}/state/answers/{model}/{decoding}/{benchmark}/{seed}"
 
-    def score(self, model: str, decoding: str, benchmark: str, seed: int | str, shard: int | str) -> str:
+    def sample(self, model: str, decoding: str, benchmark: str, seed: int | str, part: str) -> str:
+        """Answers of one shard; `part` reads SHARD-of-SHARDS."""
+        return f"{self.root}/samples/{model}/{decoding}/{benchmark}/{seed}/{part}.jsonl"
+
+    def cost(self, model: str, decoding: str, benchmark: str, seed: int | str, part: str) -> str:
+        """What these answers took."""
+        return f"{self.root}/samples/{model}/{decoding}/{benchmark}/{seed}/{part}.cost.json"
+
+    def score(self, model: str, decoding: str, benchmark: str, seed: int | str, part: str) -> str:
         """Verdicts of one shard."""
-        return f"{self.root}/scores/{model}/{decoding}/{benchmark}/{seed}-{shard}.json"
+        return f"{self.root}/scores/{model}/{decoding}/{benchmark}/{seed}/{part}.json"
 
     def merged(self, model: str, decoding: str, benchmark: str) -> str:
         """A benchmark's result over all rows and seeds."""
@@ -52,6 +60,15 @@ class Layout:
     def figure(self, name: str, suffix: str = "svg") -> str:
         """A figure, or one of the files beside it."""
         return f"{self.root}/figures/{name}.{suffix}"
+
+    @property
+    def report(self) -> str:
+        """The page that shows everything."""
+        return f"{self.root}/report.html"
+
+    def graph(self, name: str) -> str:
+        """A drawing of the workflow."""
+        return f"{self.root}/{name}.svg"
 
     def log(self, stage: str, name: str) -> str:
         """What a job printed; it opens with the command."""

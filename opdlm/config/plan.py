@@ -8,18 +8,23 @@ from pydantic import BaseModel
 
 from opdlm.config.base import Strict
 from opdlm.config.data import PromptSettings, RowsStage, Source
-from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import GenerateStage, ScoreStage
 from opdlm.config.hardware import Hardware, fitting
+from opdlm.config.labels import decoding_label, threshold
 from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
-from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure
-from opdlm.config.settings import Settings, init_name, init_parts
+from opdlm.config.prompts import WORDINGS
+from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure, TableRow
+from opdlm.config.settings import Settings, init_name, init_parts, row_benchmark
 from opdlm.config.stages import (
     CellHashes,
+    CellOrigin,
     CellSource,
     CurveRun,
     CurveStage,
+    ReportFigure,
+    ReportStage,
+    ReportTable,
     RolloutStage,
     SweepPoint,
     SweepStage,
@@ -77,7 +82,7 @@ class Plan:
         chosen = self.settings.runs[run]
         prompts = self.settings.prompts[chosen.prompts]
         return TrainStage(
-            train=train_settings(chosen), prompt=prompts.prompt, max_prompt_tokens=prompts.max_prompt_tokens
+            train=train_settings(chosen), prompt=WORDINGS[prompts.prompt], max_prompt_tokens=prompts.max_prompt_tokens
         )
 
     def hardware(self, run: str, devices: int) -> Hardware:
@@ -87,7 +92,7 @@ class Plan:
     def run_init(self, run: str) -> str:
         """Name of the initialisation that a run starts from."""
         chosen = self.settings.runs[run]
-        return init_name(chosen.teacher, chosen.convert)
+        return init_name(chosen.base or chosen.teacher, chosen.convert)
 
     def run_state(self, run: str) -> str:
         """Folder of a run's checkpoints, a new one whenever anything that the weights depend on changes."""
@@ -97,30 +102,32 @@ class Plan:
         """Teacher and settings of a conversion."""
         return init_parts(name)
 
-    def generate_stage(self, decoding: str, benchmark: str, seed: int, shard: int) -> GenerateStage:
-        """Settings of the generation of one shard."""
+    def generate_stage(self, decoding: str, benchmark: str, seed: int, part: str) -> GenerateStage:
+        """Settings of the generation of one shard; `part` reads SHARD-of-SHARDS."""
+        shard, shards = map(int, part.split("-of-"))
         chosen = self.settings.benchmarks[benchmark]
         wanted = self.settings.decodings[decoding]
         if chosen.temperature is not None:
             wanted = wanted.model_copy(update={"temperature": chosen.temperature})
         return GenerateStage(
-            prompt=chosen.prompt,
+            prompt=WORDINGS[chosen.prompt],
             max_tokens=chosen.max_tokens,
             thinking=chosen.thinking,
             decoding=wanted,
             seed=seed,
             shard=shard,
-            shards=chosen.shards,
+            shards=shards,
         )
 
     def score_stage(self, benchmark: str) -> ScoreStage:
         """Settings of the scoring of a benchmark."""
         return ScoreStage(scorer=self.settings.benchmarks[benchmark].scorer)
 
-    def shards(self, benchmark: str) -> list[tuple[int, int]]:
-        """Seed and shard of every sample file of a benchmark."""
+    def shards(self, benchmark: str) -> list[tuple[int, str]]:
+        """Seed and part, SHARD-of-SHARDS, of every sample file of a benchmark."""
         chosen = self.settings.benchmarks[benchmark]
-        return [(seed, shard) for seed in range(chosen.seeds) for shard in range(chosen.shards)]
+        count = chosen.shard_count(self.settings.shard_tokens)
+        return [(seed, f"{shard}-of-{count}") for seed in range(chosen.seeds) for shard in range(count)]
 
     def samples(self, model: str, decoding: str, benchmark: str) -> list[str]:
         """All sample files of a benchmark."""
@@ -164,25 +171,34 @@ class Plan:
                 model=row.model,
                 decoding=row.decoding,
                 paper_row=row.paper_row,
-                cells=[self._cell(row.model, row.decoding, benchmark) for benchmark in chosen.benchmarks],
+                cells=[self._cell(row, benchmark) for benchmark in chosen.benchmarks],
             )
             for row in chosen.rows
         ]
         return TableStage(title=chosen.title, paper_table=chosen.paper_table, lines=lines)
 
-    def _cell(self, model: str, decoding: str, benchmark: str) -> CellSource:
+    def _cell(self, row: TableRow, column: str) -> CellSource:
+        heading = self.settings.benchmarks[column].paper_column or column
+        if row.model is None or row.decoding is None:
+            return CellSource(column=heading, origin=None, missing=row.not_run)
+        if row.only and column not in row.only:
+            return CellSource(column=heading, origin=None, missing="not part of this row")
+        benchmark = row_benchmark(row, column, self.settings.benchmarks)
+        return CellSource(column=heading, origin=self._origin(row.model, row.decoding, benchmark), missing=None)
+
+    def _origin(self, model: str, decoding: str, benchmark: str) -> CellOrigin:
         shards = self.shards(benchmark)
-        generation = [self.generate_stage(decoding, benchmark, *shard) for shard in shards]
-        return CellSource(
+        return CellOrigin(
             benchmark=benchmark,
-            paper_column=self.settings.benchmarks[benchmark].paper_column or benchmark,
             merged=self.layout.merged(model, decoding, benchmark),
             samples=self.samples(model, decoding, benchmark),
-            logs=[self.layout.log("generate", f"{model}/{decoding}/{benchmark}/{x}-{y}") for x, y in shards],
+            costs=[self.layout.cost(model, decoding, benchmark, *shard) for shard in shards],
+            logs=[self.layout.log("generate", f"{model}/{decoding}/{benchmark}/{x}/{y}") for x, y in shards],
+            training=f"{self.layout.model(model)}/cost.json" if model.startswith("run/") else None,
             hashes=CellHashes(
                 rows=_hash(self.rows_stage(benchmark), self.code("prepare_benchmark.py")),
                 model=self.model_hash(model),
-                generate=_hash(generation[0], self.code("generate.py")),
+                generate=_hash(self.generate_stage(decoding, benchmark, *shards[0]), self.code("generate.py")),
                 score=_hash(self.score_stage(benchmark), self.code("score.py")),
             ),
         )
@@ -193,27 +209,48 @@ class Plan:
         assert isinstance(chosen, SweepFigure)
         points = [
             SweepPoint(
-                label=decoding_label(self.settings.decodings[decoding]),
+                series=label,
+                decoding=decoding_label(self.settings.decodings[decoding]),
+                threshold=threshold(self.settings.decodings[decoding]),
+                block_size=self.block_size(model),
                 benchmark=benchmark,
-                merged=self.layout.merged(chosen.model, decoding, benchmark),
+                merged=self.layout.merged(model, decoding, benchmark),
             )
             for benchmark in chosen.benchmarks
+            for label, model in chosen.models.items()
             for decoding in chosen.decodings
         ]
-        return SweepStage(title=chosen.title, benchmarks=chosen.benchmarks, points=points)
+        return SweepStage(
+            title=chosen.title, across=chosen.across, paper=chosen.paper, benchmarks=chosen.benchmarks, points=points
+        )
+
+    def size_of(self, model: str) -> str:
+        """The teacher that a model has its shape from."""
+        kind, name = model.split("/")
+        if kind == "run":
+            return self.settings.runs[name].base or self.settings.runs[name].teacher
+        return name if kind == "teacher" else self.init(name)[0]
+
+    def block_size(self, model: str) -> int:
+        """Tokens of a block of a conversion or a student."""
+        kind, name = model.split("/")
+        return self.init(self.run_init(name) if kind == "run" else name)[1].block_size
 
     def curves(self, name: str) -> CurveStage:
         """What a figure of training curves is made of."""
         chosen = self.settings.figures[name]
         assert isinstance(chosen, CurveFigure)
-        return CurveStage(title=chosen.title, runs=[self._curve_run(run) for run in chosen.runs])
+        runs = [self._curve_run(run) for run in chosen.runs]
+        return CurveStage(title=chosen.title, runs=runs, curves=chosen.curves, paper=chosen.paper)
 
     def run_curves(self, run: str) -> CurveStage:
         """What the figure of one run's training is made of."""
-        return CurveStage(title=f"Training of {run}", runs=[self._curve_run(run)])
+        return CurveStage(title=f"Training of {run}", runs=[self._curve_run(run)], curves=[], paper=False)
 
     def _curve_run(self, run: str) -> CurveRun:
-        return CurveRun(name=run, folder=self.layout.model(f"run/{run}"))
+        return CurveRun(
+            name=run, folder=self.layout.model(f"run/{run}"), block_size=self.settings.runs[run].convert.block_size
+        )
 
     def rollout(self, name: str) -> RolloutStage:
         """What a figure of decoding speed is made of."""
@@ -221,18 +258,40 @@ class Plan:
         assert isinstance(chosen, RolloutFigure)
         return RolloutStage(title=chosen.title, file=chosen.file)
 
+    @property
+    def chosen(self) -> list[str]:
+        """Tables and figures that `all` names, or every one."""
+        return self.settings.all or [*self.settings.tables, *self.settings.figures]
+
     def targets(self) -> list[str]:
-        """The final outputs: the tables and figures that `all` names, or every one."""
-        chosen = self.settings.all or [*self.settings.tables, *self.settings.figures]
-        tables = [self.layout.table(name) for name in chosen if name in self.settings.tables]
-        return tables + [self.layout.figure(name) for name in chosen if name in self.settings.figures]
+        """The final outputs: the chosen tables and figures, and the page that shows them."""
+        tables = [self.layout.table(name) for name in self.chosen if name in self.settings.tables]
+        figures = [self.layout.figure(name) for name in self.chosen if name in self.settings.figures]
+        return [*tables, *figures, self.layout.report]
 
-
-def decoding_label(decoding: DecodingSettings) -> str:
-    """A short name for a point of a sweep: the threshold, or the strategy."""
-    if decoding.strategy == "dynamic":
-        return f"{decoding.threshold:g}"
-    return decoding.strategy if decoding.tokens_per_step == 1 else f"{decoding.strategy} {decoding.tokens_per_step}"
+    def report(self) -> ReportStage:
+        """What the report page is made of."""
+        tables = [
+            ReportTable(name=name, json_file=self.layout.table(name, "json"))
+            for name in self.chosen
+            if name in self.settings.tables
+        ]
+        figures = {name: self.settings.figures[name] for name in self.chosen if name in self.settings.figures}
+        shown = [
+            ReportFigure(name=name, title=figure.title, kind=figure.kind, svg=self.layout.figure(name))
+            for name, figure in figures.items()
+        ]
+        runs = [run for figure in figures.values() if isinstance(figure, CurveFigure) for run in figure.runs]
+        shown += [
+            ReportFigure(
+                name=f"training/{run}",
+                title=f"Training of {run}",
+                kind="run",
+                svg=self.layout.figure(f"training/{run}"),
+            )
+            for run in dict.fromkeys(runs)
+        ]
+        return ReportStage(title=self.settings.title, tables=tables, figures=shown)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ from opdlm.config.base import Name, Strict, explained
 from opdlm.config.data import PromptSettings
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.evaluation import BenchmarkSettings
+from opdlm.config.expected import Expected
 from opdlm.config.hardware import Memory
 from opdlm.config.models import ConvertSettings, TeacherSettings
-from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure, TableSettings
+from opdlm.config.reporting import CurveFigure, RolloutFigure, SweepFigure, TableRow, TableSettings
 from opdlm.config.training import RunSettings, train_settings
 from opdlm.errors import SettingsError
 
@@ -21,6 +23,7 @@ from opdlm.errors import SettingsError
 class Settings(Strict):
     """A whole configuration file."""
 
+    title: str = Field(default="OPDLM", description="heading of the report page")
     results: str = Field(default="results", min_length=1, description="folder that everything is written to")
     data_root: str | None = Field(default=None, description="folder that file sources are relative to")
     teachers: dict[Name, TeacherSettings]
@@ -31,6 +34,10 @@ class Settings(Strict):
     )
     decodings: dict[Name, DecodingSettings]
     benchmarks: dict[Name, BenchmarkSettings]
+    shard_tokens: int | None = Field(
+        default=None, gt=0, description="tokens that one generation job writes, about; null: a job writes a seed"
+    )
+    expected: Expected = Expected()
     tables: dict[Name, TableSettings] = {}
     figures: dict[Name, Annotated[SweepFigure | CurveFigure | RolloutFigure, Field(discriminator="kind")]] = {}
     all: list[str] = Field(
@@ -93,26 +100,53 @@ def _check_names(settings: Settings) -> None:
     for name, run in settings.runs.items():
         _known(f"runs.{name}.teacher", run.teacher, settings.teachers)
         _known(f"runs.{name}.prompts", run.prompts, settings.prompts)
+        if run.base is not None:
+            _known(f"runs.{name}.base", run.base, settings.teachers)
     for name in settings.hardware:
         _known(f"hardware.{name}", name, settings.runs)
+    _check_tables(settings)
+    _check_figures(settings)
+    for name in settings.expected.tokens_per_second:
+        _known(f"expected.tokens_per_second.{name}", name, settings.teachers)
+    for name in settings.expected.gpu_hours:
+        _known(f"expected.gpu_hours.{name}", name, settings.runs)
+    for index, target in enumerate(settings.all):
+        _known(f"all.{index}", target, {**settings.tables, **settings.figures})
+
+
+def _check_tables(settings: Settings) -> None:
     for name, table in settings.tables.items():
         for index, row in enumerate(table.rows):
-            _check_model(f"tables.{name}.rows.{index}.model", row.model, settings)
-            _known(f"tables.{name}.rows.{index}.decoding", row.decoding, settings.decodings)
+            key = f"tables.{name}.rows.{index}"
+            if row.model is not None and row.decoding is not None:
+                _check_model(f"{key}.model", row.model, settings)
+                _known(f"{key}.decoding", row.decoding, settings.decodings)
+            taken = [row_benchmark(row, column, settings.benchmarks) for column in table.benchmarks]
+            if row.variants and taken == table.benchmarks:
+                raise SettingsError(f"{key}.variants: no benchmark of the table has one of {', '.join(row.variants)}")
+            for column in row.only:
+                _known(f"{key}.only", column, dict.fromkeys(table.benchmarks))
         for index, benchmark in enumerate(table.benchmarks):
             _known(f"tables.{name}.benchmarks.{index}", benchmark, settings.benchmarks)
+
+
+def row_benchmark(row: TableRow, column: Name, benchmarks: Mapping[Name, Any]) -> Name:
+    """The benchmark of a table's cell: the column's, or the first of its variants that the row asks for."""
+    return next((name for variant in row.variants if (name := f"{column}-{variant}") in benchmarks), column)
+
+
+def _check_figures(settings: Settings) -> None:
     for name, figure in settings.figures.items():
         if isinstance(figure, CurveFigure):
             for index, run_name in enumerate(figure.runs):
                 _known(f"figures.{name}.runs.{index}", run_name, settings.runs)
         elif isinstance(figure, SweepFigure):
-            _check_model(f"figures.{name}.model", figure.model, settings)
+            for label, model in figure.models.items():
+                _check_model(f"figures.{name}.models.{label}", model, settings)
             for index, decoding in enumerate(figure.decodings):
                 _known(f"figures.{name}.decodings.{index}", decoding, settings.decodings)
             for index, benchmark in enumerate(figure.benchmarks):
                 _known(f"figures.{name}.benchmarks.{index}", benchmark, settings.benchmarks)
-    for index, target in enumerate(settings.all):
-        _known(f"all.{index}", target, {**settings.tables, **settings.figures})
 
 
 def _check_model(key: str, model: str, settings: Settings) -> None:
@@ -139,7 +173,7 @@ def _check_rows(settings: Settings) -> None:
         if chosen.source.layout == "tiny" and chosen.rows is None:
             raise SettingsError(f"{key}.rows: layout 'tiny' generates rows and needs to know how many")
     for key, benchmark in _keyed("benchmarks", settings.benchmarks).items():
-        if benchmark.rows is not None and benchmark.shards > benchmark.rows:
+        if benchmark.rows and benchmark.shards and benchmark.shards > benchmark.rows:
             raise SettingsError(f"{key}.shards: {benchmark.shards} shards, but only {benchmark.rows} rows")
 
 

@@ -1,6 +1,9 @@
 """Settings of the reporting stages: which results a table or figure is made of."""
 
+from typing import Literal
+
 from opdlm.config.base import Name, Strict
+from opdlm.config.reporting import CurveName
 
 
 class CellHashes(Strict):
@@ -12,24 +15,38 @@ class CellHashes(Strict):
     score: str
 
 
-class CellSource(Strict):
-    """The files behind one cell of a table."""
+class CellOrigin(Strict):
+    """The files behind a number."""
 
     benchmark: Name
-    paper_column: str
     merged: str
     samples: list[str]
+    costs: list[str]
+    """What each sample file took, a `Cost`; at the same place as the sample file."""
     logs: list[str]
     """Logs of the generation; each opens with the command that wrote the sample file at the same place."""
+    training: str | None
+    """What the training of the model took, a `Cost`; none if it was not trained here."""
     hashes: CellHashes
+
+
+class CellSource(Strict):
+    """One cell of a table."""
+
+    column: str
+    """Heading of the column, by which the paper's number is found."""
+    origin: CellOrigin | None
+    """None if there is no number of ours."""
+    missing: str | None
+    """The reason for that."""
 
 
 class TableLine(Strict):
     """One line of a table, a cell for each benchmark."""
 
     label: str
-    model: str
-    decoding: Name
+    model: str | None
+    decoding: Name | None
     paper_row: str | None
     cells: list[CellSource]
 
@@ -43,17 +60,26 @@ class TableStage(Strict):
 
 
 class SweepPoint(Strict):
-    """One decoding on one benchmark."""
+    """One decoding of one model on one benchmark."""
 
-    label: str
+    series: str
+    """Label of the model."""
+    decoding: str
+    """Label of the decoding: its threshold, or its strategy."""
+    threshold: float | None
+    """1 for one token a step (static); none if the decoding has none."""
+    block_size: int
     benchmark: Name
     merged: str
 
 
 class SweepStage(Strict):
-    """What a figure of accuracy against tokens per step is made of."""
+    """What a figure of accuracy over decodings and models is made of."""
 
     title: str
+    across: Literal["tokens_per_step", "threshold", "block_size"]
+    paper: bool
+    """Whether the paper's points stand beside ours."""
     benchmarks: list[Name]
     points: list[SweepPoint]
 
@@ -63,6 +89,7 @@ class CurveRun(Strict):
 
     name: Name
     folder: str
+    block_size: int
 
 
 class CurveStage(Strict):
@@ -70,6 +97,10 @@ class CurveStage(Strict):
 
     title: str
     runs: list[CurveRun]
+    curves: list[CurveName]
+    """Names of the panels; all that any run has something for, if empty."""
+    paper: bool
+    """Whether the paper's tokens per step stand beside ours."""
 
 
 class RolloutStage(Strict):
@@ -78,3 +109,27 @@ class RolloutStage(Strict):
     title: str
     file: str
     """The measurements, a CSV file."""
+
+
+class ReportFigure(Strict):
+    """A figure of the report; of kind `run` is the training of one run alone."""
+
+    name: str
+    title: str
+    kind: Literal["sweep", "training", "run", "rollout"]
+    svg: str
+
+
+class ReportTable(Strict):
+    """A table of the report."""
+
+    name: Name
+    json_file: str
+
+
+class ReportStage(Strict):
+    """What the report page is made of."""
+
+    title: str
+    tables: list[ReportTable]
+    figures: list[ReportFigure]

@@ -5,9 +5,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from opdlm.config.base import Name, Strict
-from opdlm.config.data import PromptKind
 from opdlm.config.decoding import DecodingSettings
 from opdlm.config.models import ConvertSettings
+from opdlm.config.wording import Wording
 
 Objective = Literal["on_policy", "random_mask", "off_policy_kd", "sft"]
 Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -88,7 +88,7 @@ class TrainStage(Strict):
     """What a student's weights depend on, beside its teacher, its initialisation and its prompts."""
 
     train: TrainSettings
-    prompt: PromptKind
+    prompt: Wording
     max_prompt_tokens: int
 
 
@@ -96,6 +96,7 @@ class RunSettings(Strict):
     """A student: which teacher, which prompts, which recipe and what it changes of the recipe."""
 
     teacher: Name
+    base: Name | None = Field(default=None, description="the teacher whose conversion it starts from; null: its own")
     prompts: Name
     recipe: Literal["paper", "best"] = "paper"
     convert: ConvertSettings = ConvertSettings()

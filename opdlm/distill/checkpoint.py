@@ -8,18 +8,19 @@ import fcntl
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
 from opdlm.decode.request import Rollout
 from opdlm.distill.ranks import Ranks
-from opdlm.errors import CheckpointError, DataError, TrainingError
+from opdlm.errors import CheckpointError, DataError
 from opdlm.files import new_folder, read_json, sha256, write_json, write_text
 from opdlm.model.checkpoint import load_model
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 2
 """Checkpoints that stay; a damaged newest one is skipped for the one before."""
+WAIT = 1.0
+"""Seconds between two attempts to take a folder that another training holds."""
 STUDENT, TRAINING, PROGRESS, HASHES = "student", "training.pt", "progress.json", "sha256.json"
 SHARED = "shared.json"
 
@@ -200,21 +203,36 @@ def _checkpoints(state: Path) -> list[Path]:
 
 
 @contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """Hold the run's folder; released by the kernel when the process ends, however it ends.
+def locked(state: Path, ranks: Ranks) -> Iterator[None]:
+    """Hold the run's folder for all processes, which begin when the first one has it and end together.
 
-    Raises:
-        TrainingError: another process is training in it.
+    While another training holds it they wait: a workflow that was killed leaves a training behind, and what that
+    finishes is taken up. The kernel gives the folder up with the process that holds it, however that ends.
     """
     state.mkdir(parents=True, exist_ok=True)
     with open(state / "lock", "w") as handle:
+        # No process waits for another longer than a moment: those that talk through NCCL give up after minutes.
+        said = False
+        while ranks.any("held" if ranks.first and not _taken(handle) else None):
+            if ranks.first and not said:
+                log.warning("waiting: another process is training in %s", state)
+            said = True
+            time.sleep(WAIT)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"{state} is locked: another process is training this run") from None
-        try:
-            for unfinished in state.glob(".rollout-*"):  # a checkpoint that a killed run was writing
-                shutil.rmtree(unfinished)
+            if ranks.first:
+                for unfinished in state.glob(".rollout-*"):  # a checkpoint that a killed run was writing
+                    shutil.rmtree(unfinished)
             yield
+            ranks.wait()
         finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that is just being started would hold it until then
+            if ranks.first:
+                fcntl.flock(handle, fcntl.LOCK_UN)  # a child that is just being started would hold it until then
+
+
+def _taken(handle: IO[str]) -> bool:
+    """Take the file, if nobody else has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

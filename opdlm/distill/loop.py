@@ -11,7 +11,6 @@ The other objectives change who writes the answers, which masks are drawn, and t
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +29,10 @@ from opdlm.distill.preemption import StoppedError, StopRequest, stop_request
 from opdlm.distill.ranks import Ranks
 from opdlm.distill.trackers import check, started
 from opdlm.distill.trainer import Trainer
-from opdlm.files import new_folder, write_text
+from opdlm.files import new_folder, write_json, write_text
 from opdlm.identity import canonical_json
 from opdlm.model.checkpoint import copy_tokenizer, load_config, save_model
+from opdlm.model.device import cost
 from opdlm.model.qwen3 import Qwen3
 
 
@@ -57,7 +57,7 @@ def train(
         teacher, student: model folders; the student is a conversion.
         prompts: rows of training prompts.
         state: folder for checkpoints and metrics of this run.
-        out: model folder to write; `settings.json` and `metrics.jsonl` go into it too.
+        out: model folder to write; `settings.json`, `metrics.jsonl` and `cost.json` go into it too.
         device: where to train.
         hardware: the processes, of which this is one, and how they share the memory.
         judge: says which answers are right, for the metrics; the first process asks it.
@@ -66,7 +66,7 @@ def train(
     Raises:
         SettingsError: a tracker is not installed.
         StoppedError: SIGTERM or SIGUSR1 came; every update is in a checkpoint.
-        TrainingError: the loss is not finite, another process trains in `state`, or the processes are not as many.
+        TrainingError: the loss is not finite, or the processes are not as many.
         DataError: the prompts are malformed or none is left.
         CheckpointError: a model folder is incomplete, teacher and student have different tokens, no checkpoint in
             `state` is intact, or the newest one belongs to another number of processes or ZeRO stage.
@@ -74,7 +74,7 @@ def train(
     check(trackers)
     check_same_tokens(teacher, student)
     ranks = Ranks(hardware.processes, device)
-    with first_locks(state, ranks), stop_request() as stop:
+    with checkpoint.locked(state, ranks), stop_request() as stop:
         trainer = Trainer(stage, teacher, student, prompts, device, ranks, hardware)
         progress, origin = resume(trainer, state), Origin(stage, teacher, student)
         judging = Judging(judge, trainer.tokenizer)
@@ -99,15 +99,8 @@ def train(
                 write_student(trained, origin, progress, folder)
                 write_text(folder / "settings.json", canonical_json(stage))
                 shutil.copyfile(state / "metrics.jsonl", folder / "metrics.jsonl")
-
-
-@contextmanager
-def first_locks(state: Path, ranks: Ranks) -> Iterator[None]:
-    """Hold the run's folder for all ranks, which begin when the first one has it and end together."""
-    with checkpoint.locked(state) if ranks.first else nullcontext():
-        ranks.wait()
-        yield
-        ranks.wait()
+                spent = cost(progress.seconds, ranks.device, ranks.world)
+                write_json(folder / "cost.json", spent.model_dump())
 
 
 def one_rollout(trainer: Trainer, progress: Progress, metrics: Metrics | NoMetrics, stop: StopRequest) -> None:

@@ -1,8 +1,6 @@
 """Stopping on request: a cluster sends SIGTERM or SIGUSR1 some minutes before it takes the machine away."""
 
-import ctypes
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +8,11 @@ from dataclasses import dataclass
 
 from torch.distributed import is_torchelastic_launched
 
+from opdlm.processes import end_with_parent
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_STATUS = 75
 """Status of a training that was stopped and saved: `EX_TEMPFAIL` of sysexits.h, "try the same again later"."""
-PR_SET_PDEATHSIG = 1
-"""Of Linux's `prctl`: the signal that a process gets when its parent dies."""
 
 
 class StoppedError(Exception):
@@ -43,7 +41,9 @@ def stop_request() -> Iterator[StopRequest]:
     """
     request = StopRequest()
     if is_torchelastic_launched():
-        end_with_launcher()
+        # torchrun gives each rank a session of its own, so they would outlive a torchrun that is killed: they would
+        # train on unseen and hold the run's folder against the same command.
+        end_with_parent()
 
     def note(number: int, _: object) -> None:
         request.signal = signal.Signals(number).name
@@ -55,13 +55,3 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # none: it was not set from Python
-
-
-def end_with_launcher() -> None:
-    """Have the kernel kill this process when the one that started it ends.
-
-    torchrun gives each rank a session of its own, so they outlive a torchrun that is killed: they would train on
-    unseen and hold the run's folder against the same command. Elsewhere than on Linux nothing happens.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

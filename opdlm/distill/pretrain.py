@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from opdlm.chat import Tokenizer, render
 from opdlm.config.models import PretrainSettings, TinyArchitecture
+from opdlm.config.wording import PLAIN
 from opdlm.data.prompts import messages
 from opdlm.data.tiny import Example, examples
 from opdlm.data.tiny_tokenizer import build
@@ -90,7 +91,7 @@ def pack(tokenizer: Tokenizer, batch: list[Example]) -> TextBatch:
     targets: list[int] = []
     lengths: list[int] = []
     for example in batch:
-        prompt = render(tokenizer, messages(example.row, "raw"), thinking=False)
+        prompt = render(tokenizer, messages(example.row, PLAIN), thinking=False)
         answer = [*tokenizer.encode(example.answer, add_special_tokens=False), tokenizer.eos_token_id]
         ids += [*prompt, *answer[:-1]]
         targets += [*[-100] * (len(prompt) - 1), *answer]

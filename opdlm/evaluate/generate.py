@@ -16,15 +16,23 @@ from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.errors import DataError
 from opdlm.evaluate.journal import Journal
-from opdlm.files import read_jsonl
+from opdlm.files import read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_model, load_shape, load_tokenizer
-from opdlm.records import Sample
+from opdlm.model.device import cost
+from opdlm.records import Cost, Sample
 
 
-def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, device: str = "cpu") -> None:
+def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, kept: Path, device: str = "cpu") -> Cost:
     """Answer every `shards`-th row, starting at row `shard`, and write one `Sample` a line to `out`.
 
-    Each answer is kept as soon as it is finished; a generation that was stopped goes on with the rest.
+    Each answer is kept as soon as it is finished; a generation that was stopped goes on with the rest. The model is
+    read only if an answer is missing.
+
+    Args:
+        kept: folder for finished answers, see `Journal`.
+
+    Returns:
+        what the answers took, all starts together.
 
     Raises:
         DataError: a row is malformed, or its prompt leaves no room for `max_tokens` in the model; the message has
@@ -34,15 +42,17 @@ def generate_shard(stage: GenerateStage, model: Path, rows: Path, out: Path, dev
     """
     tokenizer = load_tokenizer(model)
     requests = shard_requests(stage, rows, tokenizer, load_shape(model).max_position_embeddings)
-    network = load_model(model, torch.float32 if device == "cpu" else torch.bfloat16, device)
-    engine = Engine(network, stop_ids(tokenizer))
-    engine.check(list(requests.values()), stage.decoding)
-    with Journal(stage, model, rows, out) as journal:
-        waiting = [index for index in requests if index not in journal.samples]
-        answers = engine.stream([requests[index] for index in waiting], stage.decoding)
-        for place, rollout in with_progress(answers, out.name, len(journal.samples), len(requests)):
-            journal.append(sample(waiting[place], stage, tokenizer, rollout))
-        journal.finish()
+    with Journal(stage, model, rows, kept, requests.keys()) as journal:
+        waiting = [index for index in requests if index not in journal.answers]
+        if waiting:
+            network = load_model(model, torch.float32 if device == "cpu" else torch.bfloat16, device)
+            engine = Engine(network, stop_ids(tokenizer))
+            engine.check([requests[index] for index in waiting], stage.decoding)
+            answers = engine.stream([requests[index] for index in waiting], stage.decoding)
+            for place, rollout in with_progress(answers, out.name, len(journal.answers), len(requests)):
+                journal.append(sample(waiting[place], stage, tokenizer, rollout))
+        write_jsonl(out, journal.samples)
+        return cost(journal.seconds, device)
 
 
 def with_progress(

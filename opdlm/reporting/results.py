@@ -1,13 +1,29 @@
-"""Reading merged results, and which code the report was made with."""
+"""Reading the records that reports are made of, and which code made them."""
 
 import subprocess
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from opdlm.errors import DataError
 from opdlm.files import read_json
 from opdlm.records import Merged
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_record(file: Path, model: type[Model]) -> Model:
+    """Read a JSON file that holds one record.
+
+    Raises:
+        DataError: the file is missing or malformed.
+    """
+    try:
+        return model.model_validate(read_json(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def read_merged(file: Path) -> Merged:
@@ -16,11 +32,7 @@ def read_merged(file: Path) -> Merged:
     Raises:
         DataError: the file is missing or malformed.
     """
-    try:
-        return Merged.model_validate(read_json(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return read_record(file, Merged)
 
 
 def git_version(folder: Path) -> str | None:

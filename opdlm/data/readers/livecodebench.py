@@ -7,7 +7,6 @@ import pickletools
 import zlib
 from typing import Any
 
-from opdlm.data.prompts import livecodebench_question
 from opdlm.data.readers.records import Record, RowFields
 
 FIRST_MONTH, LAST_MONTH = "2024-08", "2025-05"
@@ -27,7 +26,7 @@ def livecodebench(record: Record) -> RowFields | None:
     metadata = _json(record, "metadata", record.fields.get("metadata") or "{}")
     name = metadata.get("func_name") if isinstance(metadata, dict) else None
     return {
-        "question": livecodebench_question(record.text("question_content"), record.fields.get("starter_code") or ""),
+        "question": worded(record.text("question_content"), record.fields.get("starter_code") or ""),
         "task_id": record.text("question_id"),
         "domain": "code",
         "subdivision": record.fields.get("difficulty"),
@@ -66,6 +65,7 @@ def judged(inputs: list[str], outputs: Any, function: Any) -> RowFields:
         "entry_point": function or None,
         "test_input": inputs,
         "test_output": outputs,
+        "comparison": "lines",
         "test_time_limit": SECONDS,
     }
 
@@ -121,3 +121,22 @@ def _cases(record: Record, field: str, cases: Any) -> list[dict[str, str]]:
         if not isinstance(case.get("input"), str) or not isinstance(case.get("output"), str):
             raise record.error(field, f"test {number} has no input or no output")
     return cases
+
+
+STARTER = (
+    "You will use the following starter code to write the solution to the problem and enclose your code within "
+    "delimiters."
+)
+STDIN = (
+    "Read the inputs from stdin solve the problem and write the answer to stdout (do not directly test on the sample "
+    "inputs). Enclose your code within delimiters as follows."
+)
+
+
+def worded(problem: str, starter_code: str) -> str:
+    """A problem as in the published rows, which hold this wording (spec 6.4)."""
+    message, code = (STARTER, starter_code) if starter_code else (STDIN, "# YOUR CODE HERE")
+    return (
+        f"### Question:\n{problem}\n\n### Format: {message}\n```python\n{code}\n```\n\n"
+        "### Answer: (use the provided format with backticks)\n\n"
+    )
