@@ -5,6 +5,10 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
+# Used with `--software-deployment-method apptainer` only; envs/opdlm.def makes it.
+container: "opdlm.sif"
+
+
 # A configuration given on the command line replaces the default one; it is not laid over it.
 if "teachers" not in config:
 

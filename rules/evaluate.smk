@@ -19,7 +19,7 @@ rule generate:
     benchmark:
         layout.timing("generate", "{model}/{decoding}/{benchmark}/{seed}/{part}")
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
     threads: 1
     params:
         settings=lambda wildcards: canonical_json(

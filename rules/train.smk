@@ -24,7 +24,7 @@ rule train:
         layout.timing("train", "{run}")
     priority: 10  # the longest job: evaluations of other models fill the cores beside it
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
     threads: 1  # many small forward passes: a second thread gains nothing
     params:
         settings=lambda wildcards: canonical_json(plan.train_stage(wildcards.run)),
