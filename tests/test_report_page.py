@@ -13,7 +13,7 @@ from opdlm.config.stages import CellSource, CurveRun, ReportFigure, ReportStage,
 from opdlm.errors import DataError
 from opdlm.files import write_jsonl
 from opdlm.identity import canonical_json
-from opdlm.reporting import wording
+from opdlm.reporting import formats
 from opdlm.reporting.cells import Table
 from opdlm.reporting.curves import draw_curves
 from opdlm.reporting.drawings import read_drawing
@@ -178,11 +178,11 @@ def test_every_number_is_in_its_cell(stage: ReportStage, contents: Contents) -> 
         assert row[0] == f" {line.label}"
         for cell, text in zip(line.cells, row[1:], strict=False):
             shown = text.split()
-            assert cell.value is None or shown[0] == wording.plain(cell.value)
+            assert cell.value is None or shown[0] == formats.plain(cell.value)
             assert cell.value is not None or shown[0] == "–"
-            assert cell.std is None or f"±{wording.plain(cell.std)}" in shown
-            assert cell.paper is None or shown[shown.index("paper") + 1] == wording.plain(cell.paper)
-            assert cell.difference is None or shown[-1] == wording.signed(cell.difference)
+            assert cell.std is None or f"±{formats.plain(cell.std)}" in shown
+            assert cell.paper is None or shown[shown.index("paper") + 1] == formats.plain(cell.paper)
+            assert cell.difference is None or shown[-1] == formats.signed(cell.difference)
 
 
 def test_a_cell_as_a_person_computes_it(contents: Contents) -> None:
@@ -276,14 +276,14 @@ def test_nearness_and_costs_count_each_thing_once(stage: ReportStage) -> None:
 
 
 def test_wording() -> None:
-    assert [wording.signed(value) for value in (2.44, -0.31, 0.0, -0.04, None)] == ["+2.4", "−0.3", "0.0", "0.0", ""]
-    assert [wording.wall(s) for s in (9.6, 60, 3570, 3599, 100_000, None)] == [
+    assert [formats.signed(value) for value in (2.44, -0.31, 0.0, -0.04, None)] == ["+2.4", "−0.3", "0.0", "0.0", ""]
+    assert [formats.wall(s) for s in (9.6, 60, 3570, 3599, 100_000, None)] == [
         "10 s", "1 min", "1 h 00 min", "1 h 00 min", "27 h 47 min", ""
     ]  # fmt: skip
-    assert [wording.gpu_hours(h) for h in (0, 0.034, 3.14159, 1234.5, None)] == ["0.0", "0.034", "3.1", "1,234", ""]
-    assert wording.braced(["a/b/0.c.json", "a/d/1.c.json"]) == "a/{b/0,d/1}.c.json"
-    assert [wording.braced(files) for files in ([], ["a/b.c"], ["a.x", "b.y"])] == ["", "a/b.c", "{a.x,b.y}"]
-    assert wording.version("0123456789abcdef-dirty") == "0123456789ab with changes"
+    assert [formats.gpu_hours(h) for h in (0, 0.034, 3.14159, 1234.5, None)] == ["0.0", "0.034", "3.1", "1,234", ""]
+    assert formats.braced(["a/b/0.c.json", "a/d/1.c.json"]) == "a/{b/0,d/1}.c.json"
+    assert [formats.braced(files) for files in ([], ["a/b.c"], ["a.x", "b.y"])] == ["", "a/b.c", "{a.x,b.y}"]
+    assert formats.version("0123456789abcdef-dirty") == "0123456789ab with changes"
     assert [tone(d) for d in (None, 0.0, 2.0, 2.1, -5.0, -5.1)] == ["same", "same", "up1", "up2", "down2", "down3"]
 
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from opdlm.config.stages import ReportStage
 from opdlm.files import write_text
-from opdlm.reporting import wording
+from opdlm.reporting import formats
 from opdlm.reporting.cells import Table
 from opdlm.reporting.costs import Total, combined
 from opdlm.reporting.drawings import Drawing, read_drawing
@@ -83,6 +83,6 @@ def _rendered(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for words in (wording.plain, wording.signed, wording.wall, wording.gpu_hours, wording.version):
+    for words in (formats.plain, formats.signed, formats.wall, formats.gpu_hours, formats.version):
         environment.filters[words.__name__] = words
     return environment.get_template("page.html.jinja").render(page=page)

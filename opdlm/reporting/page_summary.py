@@ -5,8 +5,8 @@ from statistics import fmean
 
 from opdlm.reporting.cells import Cell
 from opdlm.reporting.costs import Spent, Total, combined, total
+from opdlm.reporting.formats import signed
 from opdlm.reporting.page_tables import NEAR, TableView, tone, training
-from opdlm.reporting.wording import signed
 
 REACH = 10.0
 """Points from the paper's number to the edge of the strip of differences; what is farther stands on the edge."""

@@ -8,7 +8,7 @@ from opdlm.records import Reason
 from opdlm.reporting.cells import Cell, Line, Table
 from opdlm.reporting.costs import Spent, Total, total
 from opdlm.reporting.drawings import anchor
-from opdlm.reporting.wording import braced, signed
+from opdlm.reporting.formats import braced, signed
 
 NEAR, FAR = 2.0, 5.0
 """Differences up to so many points are lightly and moderately coloured."""
