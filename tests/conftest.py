@@ -12,6 +12,7 @@ from opdlm.evaluate.sandbox import run_stdio
 from opdlm.model.qwen3 import Qwen3
 from opdlm.model.shape import Shape
 from tests.family import Family, make_family, run, small_stage
+from tests.tree import Tree
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -86,3 +87,12 @@ def launcher() -> Iterator[Launcher]:
         look = "import os\nprint(os.path.exists('/etc'), os.path.exists('/proc'), os.getuid(), os.listdir('/home'))"
         assert run_stdio(started, look, b"", 5).stdout == b"False False 65534 []\n"
         yield started
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The workflow with everything built by stand-ins. Tests leave it as it is: they edit for a while and plan."""
+    tree = Tree(tmp_path_factory.mktemp("workflow"))
+    done = tree.snakemake("--cores", "8", "all")
+    assert done.returncode == 0, done.stderr
+    return tree

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_workflow import Tree
+from tests.tree import Tree
 
 SAY = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input()"
 """A job that says what it has and goes on until its input ends."""

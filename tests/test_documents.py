@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from opdlm.cli import parser
-from tests.test_workflow import ROOT, Tree, tree  # noqa: F401, a fixture
+from tests.tree import ROOT, Tree
 
 DOCUMENTS = ("README.md", "docs/cluster.md")
 PROGRAMS = ("make", "snakemake", "opdlm", "python", "git", "source", "srun", "torchrun", "apptainer")
@@ -53,7 +53,7 @@ def test_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in ALL if command.startswith("snakemake")])
-def test_a_target_can_be_planned(tree: Tree, command: str) -> None:  # noqa: F811
+def test_a_target_can_be_planned(tree: Tree, command: str) -> None:
     measured = tree.folder / "benchmarks/results/rollout.csv"
     measured.parent.mkdir(parents=True, exist_ok=True)
     measured.touch()

@@ -11,12 +11,12 @@ import yaml
 from opdlm.config.plan import Plan
 from opdlm.config.settings import load
 from opdlm.reporting.outlook import PlannedJob, changes, gpu_hours, outlook
-from tests.test_workflow import ROOT, Tree, tree  # noqa: F401, a fixture
+from tests.tree import ROOT, Tree
 
 PAPER = ("config/paper.yaml", "config/benchmarks.yaml", "config/paper_tables.yaml")
 
 
-def said(tree: Tree, *arguments: str) -> str:  # noqa: F811
+def said(tree: Tree, *arguments: str) -> str:
     command = [sys.executable, "workflow_scripts/plan.py", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree.folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tree.folder, env=environment, capture_output=True, text=True)
@@ -25,11 +25,11 @@ def said(tree: Tree, *arguments: str) -> str:  # noqa: F811
     return done.stdout.partition("\n")[2]  # the first line is the command
 
 
-def test_what_is_there_needs_nothing(tree: Tree) -> None:  # noqa: F811
+def test_what_is_there_needs_nothing(tree: Tree) -> None:
     assert said(tree, "results/table1.csv") == "results/table1.csv: nothing to be done\n"
 
 
-def test_a_changed_setting_is_named_with_both_values(tree: Tree) -> None:  # noqa: F811
+def test_a_changed_setting_is_named_with_both_values(tree: Tree) -> None:
     raw = yaml.safe_load((tree.folder / "config/config.yaml").read_text())
     raw["runs"]["opdlm"]["train"]["optimiser"] = {"lr": 2e-3}
     (tree.folder / "changed.yaml").write_text(yaml.safe_dump(raw))
@@ -46,12 +46,12 @@ def test_a_changed_setting_is_named_with_both_values(tree: Tree) -> None:  # noq
     )
 
 
-def test_an_edit_of_the_code_is_said_to_be_one(tree: Tree) -> None:  # noqa: F811
+def test_an_edit_of_the_code_is_said_to_be_one(tree: Tree) -> None:
     with tree.edited("opdlm/evaluate/merge.py", lambda text: f"{text}\nEXTRA = 1\n"):
         assert "merge: the code that it runs has changed\n" in said(tree, "results/table1.csv")
 
 
-def test_table_1_of_the_paper_in_words(tree: Tree) -> None:  # noqa: F811
+def test_table_1_of_the_paper_in_words(tree: Tree) -> None:
     lines = said(tree, "--configfile", *PAPER, "--", "results/table1.csv").splitlines()
     assert "       2 trainings: 67.0 GPU hours" in lines
     assert "      96 results to merge" in lines

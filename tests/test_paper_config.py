@@ -20,7 +20,7 @@ from opdlm.distill.schedules import max_tokens
 from opdlm.distill.trainer import Trainer
 from opdlm.errors import SettingsError
 from tests.hub import serve
-from tests.test_workflow import Tree
+from tests.tree import Tree
 
 ROOT = Path(__file__).parents[1]
 NO_HUB = "http://127.0.0.1:9"

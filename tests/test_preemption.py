@@ -25,7 +25,7 @@ from opdlm.identity import canonical_json
 from tests.family import Family, assert_same_result, run, small_stage
 from tests.strikes import TRAINER, Strike
 from tests.test_training import saved, write_nothing
-from tests.test_workflow import STAND_IN, Tree
+from tests.tree import STAND_IN, Tree
 
 SCRIPT = Path(__file__).parents[1] / "workflow_scripts" / "train.py"
 

@@ -21,7 +21,7 @@ from tests.readers import written
 from tests.test_readers_code import PROBLEM
 from tests.test_readers_evalplus import HUB_MBPP, HUMANEVAL
 from tests.test_readers_instructions import GRID, IFEVAL
-from tests.test_workflow import Tree
+from tests.tree import Tree
 
 ROOT = Path(__file__).parents[1]
 

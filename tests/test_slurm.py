@@ -22,7 +22,7 @@ import yaml
 
 from opdlm.files import sha256
 from tests.slurm import NAME, NoSlurmError, cluster, gpus, jobs, output, wait_for
-from tests.test_workflow import ROOT, Tree
+from tests.tree import ROOT, Tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -50,7 +50,7 @@ class Workflow:
     """
 
     def __init__(self, folder: Path, python: str) -> None:
-        tree = published(folder)
+        tree = Tree(folder)
         self.folder, self.log = tree.folder, folder / "log"
         (tree.programs / "python").write_text(python.replace("PYTHON", sys.executable))
         shutil.copy(ROOT / "tests/slurm_workflow.yaml", self.folder)
@@ -119,13 +119,6 @@ def told_to_stop(process: psutil.Process) -> bool:
     return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def published(folder: Path) -> Tree:
-    """A copy of the workflow without the values that the site of its owner may have."""
-    tree = Tree(folder)
-    (tree.folder / SITE).unlink(missing_ok=True)
-    return tree
-
-
 def planned(folder: Path, *arguments: str) -> dict[str, dict[str, str]]:
     """By rule, the resources of the last job that would run on the cluster."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--profile", "profiles/slurm", *arguments]
@@ -149,7 +142,7 @@ def training_of(run: str) -> list[dict[str, str]]:
 
 
 def test_memory_and_time_grow_with_the_model(tmp_path: Path) -> None:
-    tree = published(tmp_path)
+    tree = Tree(tmp_path)
     for size, training, shard, minutes, conversion in [
         ("0.6B", "260000", "26000", "276", "12200"),
         ("4B", "600000", "60000", "480", "36000"),
@@ -164,7 +157,7 @@ def test_memory_and_time_grow_with_the_model(tmp_path: Path) -> None:
 
 
 def test_a_site_says_only_what_it_has_otherwise(tmp_path: Path) -> None:
-    tree = published(tmp_path)
+    tree = Tree(tmp_path)
     tiny = ("results/table1.csv", "--configfile", "config/config.yaml")
     before = planned(tree.folder, *tiny)
     site: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ import yaml
 
 from opdlm.evaluate.journal import KeptAnswer
 from opdlm.files import read_journal, sha256
-from tests.test_workflow import ROOT, Tree
+from tests.tree import ROOT, Tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

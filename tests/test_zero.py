@@ -25,7 +25,7 @@ from opdlm.model.checkpoint import load_model, read_weights
 from tests.family import Family, assert_same_result, run, small_stage
 from tests.test_config import TINY
 from tests.test_ranks import ROOT, TORCHRUN
-from tests.test_workflow import Tree
+from tests.tree import Tree
 
 QUIET: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 SHORT = {"max_tokens": {"start": 4, "end": 4, "steps": 1}}
