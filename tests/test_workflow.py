@@ -1,5 +1,10 @@
 """What the real workflow reruns, asked with `--dry-run` after a whole run whose jobs only made empty files."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.tree import Tree, kinds
@@ -70,3 +75,14 @@ def test_a_wrong_configuration_gives_one_message(tree: Tree, old: str, new: str,
 def test_profiles_have_no_default(tree: Tree) -> None:
     """Snakemake would load it by itself, and let it override the profile that was asked for."""
     assert sorted(path.name for path in (tree.folder / "profiles").iterdir()) == ["local", "slurm"]
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="graphviz is not installed")
+def test_the_workflow_draws_itself(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    # `snakemake` lies beside the interpreter, which need not be on the path.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    done = tree.snakemake("results/rulegraph.svg", "results/dag.svg")
+    assert done.returncode == 0, done.stderr
+    rules, jobs = ((tree.folder / f"results/{name}.svg").read_text() for name in ("rulegraph", "dag"))
+    assert rules.count(">generate<") == 1
+    assert jobs.count(">generate<") == 4 * 4 + 4 * 4  # shards of the table's four lines, and of four more thresholds
