@@ -59,9 +59,10 @@ rule score:
     params:
         settings=lambda wildcards: canonical_json(plan.score_stage(wildcards.benchmark)),
         code=plan.code("score.py"),
+        unsafe="--unsafe" if plan.settings.unsafe_programs else "",
     shell:
         "python workflow_scripts/score.py --settings {params.settings:q}"
-        " --rows {input.rows:q} --samples {input.samples:q}"
+        " --rows {input.rows:q} --samples {input.samples:q} {params.unsafe}"
         " --out {output:q} > {log:q} 2>&1"
 
 

@@ -37,6 +37,9 @@ class Settings(Strict):
     shard_tokens: int | None = Field(
         default=None, gt=0, description="tokens that one generation job writes, about; null: a job writes a seed"
     )
+    unsafe_programs: bool = Field(
+        default=False, description="where there is no sandbox, run the programs of answers without one"
+    )
     expected: Expected = Expected()
     tables: dict[Name, TableSettings] = {}
     figures: dict[Name, Annotated[SweepFigure | CurveFigure | RolloutFigure, Field(discriminator="kind")]] = {}
