@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from opdlm.config.hardware import Hardware
 from opdlm.config.training import TrainStage
+from opdlm.distill.ranks import Ranks
+from opdlm.distill.trainer import Trainer
 from opdlm.identity import canonical_json
 from opdlm.model.checkpoint import read_weights
 from tests.family import Family, small_stage
@@ -58,6 +62,21 @@ def test_two_devices_learn_what_one_learns(family: Family, tmp_path: Path, alone
     weights, expected = read_weights(together), read_weights(one)
     for name, tensor in expected.items():
         torch.testing.assert_close(weights[name].float(), tensor.float(), atol=5e-3, rtol=1e-2)
+
+
+@one_device
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_that_wait_on_the_host_teach_the_same(family: Family, precision: str) -> None:
+    def updated(hardware: Hardware) -> list[torch.Tensor]:
+        trainer = Trainer(stage(precision), family.teacher, family.student, family.prompts, "cuda", Ranks(), hardware)
+        answers = trainer.write_answers(1)
+        reading = trainer.read_by_teacher(answers)
+        for update in range(3):
+            trainer.update(answers, reading, [*range(len(answers))], update, np.random.default_rng(update))
+        return [weight.detach().float() for weight in trainer.student.parameters()]
+
+    for weight, expected in zip(updated(Hardware(host_gradients=True)), updated(Hardware()), strict=True):
+        torch.testing.assert_close(weight, expected, atol=5e-3, rtol=1e-2)
 
 
 @one_device

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from opdlm.config.training import OptimiserSettings
+from opdlm.distill.host_gradients import HostGradients
 from opdlm.distill.optimiser import Optimiser
 from opdlm.distill.ranks import Ranks
 
@@ -78,9 +79,10 @@ def test_gradients_are_clipped_over_all_weights() -> None:
     assert clipped.norm().item() == pytest.approx(SETTINGS.max_grad_norm, rel=1e-4)
 
 
-def test_gradients_that_are_not_finite_change_nothing() -> None:
+@pytest.mark.parametrize("kind", [Optimiser, HostGradients])
+def test_gradients_that_are_not_finite_change_nothing(kind: type[Optimiser]) -> None:
     kept = weights(torch.bfloat16)
-    optimiser = Optimiser(nn.ParameterList(kept), SETTINGS, Ranks())
+    optimiser = kind(nn.ParameterList(kept), SETTINGS, Ranks())
     push(optimiser, kept[0], torch.full(kept[0].shape, torch.inf))
     assert not math.isfinite(optimiser.step(1e-4))
     train(optimiser, 1)
@@ -88,3 +90,29 @@ def test_gradients_that_are_not_finite_change_nothing() -> None:
     train(Optimiser(nn.ParameterList(fresh), SETTINGS, Ranks()), 1)
     for weight, expected in zip(kept, fresh, strict=True):
         assert torch.equal(weight, expected)
+
+
+class TwoAlike(Ranks):
+    """This process and another one with the same gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = 2
+
+    def sum(self, values: Tensor) -> Tensor:
+        return values.mul_(2)
+
+
+@pytest.mark.parametrize("ranks", [Ranks, TwoAlike])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_that_wait_on_the_host_teach_the_same_bit_for_bit(dtype: torch.dtype, ranks: type[Ranks]) -> None:
+    here, there = weights(dtype), weights(dtype)
+    plain, hosted = (
+        kind(nn.ParameterList(kept), SETTINGS, ranks()) for kind, kept in ((Optimiser, here), (HostGradients, there))
+    )
+    for optimiser in (plain, hosted):
+        train(optimiser, 10)
+    assert all(map(torch.equal, here, there))
+    assert all(map(torch.equal, plain.masters, hosted.masters))
+    push(hosted, there[0], torch.ones(there[0].shape))
+    assert all(weight.grad is None for weight in (*there, *hosted.masters))

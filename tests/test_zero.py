@@ -165,6 +165,7 @@ def test_a_job_uses_what_is_said_for_as_many_devices() -> None:
         ({"opdlm": {0: {}}}, "hardware.opdlm.0"),
         ({"opdlm": {8: {"zero": 4}}}, "hardware.opdlm.8.zero: "),
         ({"opdlm": {8: {"offload": True}}}, "hardware.opdlm.8: 'offload' needs 'zero'"),
+        ({"opdlm": {8: {"zero": 2, "host_gradients": True}}}, "hardware.opdlm.8: 'host_gradients' goes without 'zero'"),
     ],
 )
 def test_wrong_hardware_is_named(hardware: dict[str, Any], message: str) -> None:

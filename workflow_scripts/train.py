@@ -33,6 +33,7 @@ def main() -> None:
         help="what they share out: 1 the optimiser's state, 2 also gradients, 3 also the student's weights",
     )
     parser.add_argument("--offload", action="store_true", help="keep the optimiser's state in the host's memory")
+    parser.add_argument("--host-gradients", action="store_true", help="keep gradients in the host's memory")
     parser.add_argument("--recomputed-layers", type=int, default=0, help="of the student, to save memory")
     parser.add_argument("--tracker", action="append", default=[], help="accelerate's name of one, such as wandb")
     given = parser.parse_args()

@@ -19,14 +19,21 @@ class Memory(Strict):
         "the student's weights; 0: each holds all of it",
     )
     offload: bool = Field(default=False, description="the optimiser's state lies in the host's memory; needs zero")
+    host_gradients: bool = Field(
+        default=False, description="gradients wait for the update in the host's memory; without zero, which shares them"
+    )
     recomputed_layers: int = Field(
         default=0, ge=0, description="of the student: computed again in the backward pass, not kept"
     )
 
     @model_validator(mode="after")
-    def _offload_needs_zero(self) -> Self:
+    def _what_goes_together(self) -> Self:
         if self.offload and not self.zero:
             raise ValueError("'offload' needs 'zero': without it the optimiser stays on the device")
+        if self.host_gradients and self.zero:
+            raise ValueError(
+                "'host_gradients' goes without 'zero', which has gradients in its own keeping: see 'offload'"
+            )
         return self
 
 
@@ -53,7 +60,8 @@ class Hardware(Memory):
         """Options of the training script, whose processes have so many threads together."""
         each = max(1, threads // self.processes)
         numbers = f"--processes {self.processes} --threads {each} --zero {self.zero}"
-        return f"{numbers} --recomputed-layers {self.recomputed_layers}{' --offload' if self.offload else ''}"
+        flags = f"{' --offload' if self.offload else ''}{' --host-gradients' if self.host_gradients else ''}"
+        return f"{numbers} --recomputed-layers {self.recomputed_layers}{flags}"
 
 
 ALONE = Hardware()

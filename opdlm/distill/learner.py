@@ -7,6 +7,7 @@ from torch import Tensor
 
 from opdlm.config.hardware import Hardware
 from opdlm.config.training import TrainSettings
+from opdlm.distill.host_gradients import HostGradients
 from opdlm.distill.lora import LoraOptimiser
 from opdlm.distill.optimiser import Optimiser
 from opdlm.distill.ranks import Ranks
@@ -51,8 +52,12 @@ def make_learner(student: Qwen3, settings: TrainSettings, ranks: Ranks, hardware
     """
     if settings.lora and hardware.zero:
         raise TrainingError("train.lora goes without ZeRO: adapters have little to share out. Set hardware.zero to 0")
+    if settings.lora and hardware.host_gradients:
+        raise TrainingError("train.lora goes without hardware.host_gradients: adapters' gradients are small")
     if settings.lora:
         return LoraOptimiser(student, settings.lora, settings.seed, settings.optimiser, ranks)
     if hardware.zero:
         return ZeroOptimiser(student, settings.optimiser, ranks, hardware)
+    if hardware.host_gradients:
+        return HostGradients(student, settings.optimiser, ranks)
     return Optimiser(student, settings.optimiser, ranks)

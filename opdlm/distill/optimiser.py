@@ -34,8 +34,8 @@ class Optimiser:
             weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
             for weight in self.weights
         ]
-        for weight, master in self._apart():
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))
+        for weight, master in self._handing_over():
+            weight.register_post_accumulate_grad_hook(partial(self._hand_over, master))
         self.adamw = torch.optim.AdamW(
             self.masters,
             lr=settings.lr,
@@ -68,8 +68,7 @@ class Optimiser:
             for group in self.adamw.param_groups:
                 group["lr"] = lr
             self.adamw.step()
-            for weight, master in self._apart():
-                weight.copy_(master)
+            self._round()
         self.adamw.zero_grad(set_to_none=True)
         return norm
 
@@ -98,6 +97,20 @@ class Optimiser:
         """Take up the student's weights from the state."""
         self.student.load_state_dict(tensors["student"])
 
+    def _round(self) -> None:
+        """Round the masters into the weights."""
+        for weight, master in self._apart():
+            weight.copy_(master)
+
+    def _handing_over(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Weights that hand each new gradient over as soon as it is there, each with its master."""
+        return self._apart()
+
+    def _hand_over(self, master: nn.Parameter, weight: Tensor) -> None:
+        """Add a weight's new gradient to its master's: two sets of all gradients never exist."""
+        gradient = taken(weight).float()
+        master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+
     def _apart(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Weights whose master is another tensor, each with it."""
         return [
@@ -105,8 +118,8 @@ class Optimiser:
         ]
 
 
-def _hand_over(master: nn.Parameter, weight: Tensor) -> None:
-    """Add a weight's new gradient to its master's, as soon as it is there: two sets of all gradients never exist."""
+def taken(weight: Tensor) -> Tensor:
+    """A weight's gradient, which it no longer holds."""
     assert weight.grad is not None
-    gradient, weight.grad = weight.grad.float(), None
-    master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+    gradient, weight.grad = weight.grad, None
+    return gradient
