@@ -13,15 +13,17 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from opdlm import __version__
+from opdlm.config.answers import GenerateStage
 from opdlm.config.base import Strict, explained
 from opdlm.config.data import PromptKind
 from opdlm.config.decoding import DecodingSettings, Strategy
-from opdlm.config.evaluation import GenerateStage, ScorerKind, ScoreStage
+from opdlm.config.evaluation import ScorerKind, ScoreStage
 from opdlm.config.layout import Layout
 from opdlm.config.models import ConvertSettings
 from opdlm.config.prompts import WORDINGS
 from opdlm.config.registry import registered
 from opdlm.errors import OpdlmError, SettingsError
+from opdlm.files import alone
 
 S = TypeVar("S", bound=Strict)
 
@@ -113,13 +115,14 @@ def _generate(given: argparse.Namespace) -> None:
 
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     kept = given.out.with_name(f".{given.out.name}.kept")
-    try:
-        generate_shard(stage, given.model, given.prompts, given.out, kept, device)
-    except BaseException:
-        if not any(file.stat().st_size for file in kept.rglob("*.jsonl")):
-            shutil.rmtree(kept, ignore_errors=True)
-        raise
-    shutil.rmtree(kept)
+    with alone(given.out):
+        try:
+            generate_shard(stage, given.model, given.prompts, given.out, kept, device)
+        except BaseException:
+            if not any(file.stat().st_size for file in kept.rglob("*.jsonl")):
+                shutil.rmtree(kept, ignore_errors=True)
+            raise
+        shutil.rmtree(kept)
 
 
 def _add_score(commands: Any) -> None:
@@ -148,7 +151,8 @@ def _score(given: argparse.Namespace) -> None:
         raise SettingsError("--kind needs --rows: the questions that the answers belong to")
     from opdlm.evaluate.responses import score_file
 
-    score_file(_settings(ScoreStage, scorer=scorer), rows, given.responses, given.out, given.unsafe)
+    with alone(given.out):
+        score_file(_settings(ScoreStage, scorer=scorer), rows, given.responses, given.out, given.unsafe)
 
 
 def _add_chat(commands: Any) -> None:

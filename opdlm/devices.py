@@ -5,7 +5,8 @@
 Snakemake counts the GPUs of the jobs that it runs side by side (`resources: gpu`), but does not say which a job has.
 Here it takes COUNT of those that CUDA_VISIBLE_DEVICES names (of all, without it), each by the lock on a file that the
 command inherits and that ends with it, however it ends. With COUNT 0 the command sees none. Where exactly COUNT are
-there, as in a job of SLURM, which has chosen already, nothing is locked: another job's may have the same numbers. Where
+there, as in a job of SLURM, which has chosen already, nothing is locked: another job's may have the same numbers. (On a
+machine of its own a training that takes all GPUs locks none, then; Snakemake starts no other job beside it.) Where
 there are none at all, the command runs without.
 
 A Snakemake that is killed outright can end nothing: its jobs would work on beside those of the next start.
@@ -74,6 +75,7 @@ def _lock(names: list[str], count: int, slots: Path) -> dict[str, int]:
 
 
 def main() -> None:
+    end_with_parent()  # before a wait that may take hours
     count, *command = sys.argv[1:]
     wanted, names = int(count), visible()
     if 0 < len(names) < wanted:
@@ -81,7 +83,6 @@ def main() -> None:
     if wanted < len(names):
         slots = Path(tempfile.gettempdir()) / f"opdlm-gpus-{os.getuid()}"
         os.environ[VARIABLE] = ",".join(taken(wanted, names, slots))
-    end_with_parent()
     os.execvp(command[0], command)
 
 

@@ -1,12 +1,8 @@
-"""Records that pass between the stages of an evaluation: answers, verdicts, and their means."""
+"""Records that pass between stages: answers, and what things took. Verdicts are apart: no model depends on them."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
-
-Reason = Literal[
-    "correct", "wrong", "no_answer", "truncated", "timeout", "runtime_error", "syntax_error", "memory", "output_limit"
-]
+from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
@@ -26,54 +22,6 @@ class Sample(Record):
     text: str
     """Without special tokens and without the thinking part."""
     finish: Literal["stop", "length"]
-
-
-class Verdict(Record):
-    """The judgement of one answer."""
-
-    index: int
-    correct: bool
-    published: bool = False
-    """Whether the published harness counts the answer as correct; the same as `correct` where nothing else is said."""
-    score: float
-    reason: Reason
-    detail: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_as_judged(cls, given: Any) -> Any:
-        return {"published": given.get("correct"), **given} if isinstance(given, dict) else given
-
-
-class Scores(Record):
-    """The verdicts of one shard."""
-
-    samples: str
-    """Path of the sample file that was judged."""
-    verdicts: list[Verdict]
-
-
-class Merged(Record):
-    """A benchmark's result for one model and decoding, over all rows and seeds."""
-
-    accuracy: float
-    """Per cent, mean over rows and seeds; of LiveBench the mean over categories of the means over their tasks."""
-    published_accuracy: float
-    """Per cent of all answers that the published harness counts as correct, rows counted alike and no partial credit:
-    the number to hold beside the paper's."""
-    accuracy_by_subdivision: dict[str, float]
-    """Per cent for each language, subject or the like that rows name; empty if they name none."""
-    accuracy_by_seed: list[float]
-    accuracy_std: float | None
-    """Standard deviation over seeds; none with a single seed."""
-    rows: int
-    reasons: dict[str, int]
-    mean_length: float
-    """Tokens an answer, end token included."""
-    tokens_per_step: float
-    """Mean over answers of tokens per denoising step (spec 6.6)."""
-    sample_files: list[str]
-    score_files: list[str]
 
 
 class Cost(Record):

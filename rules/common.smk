@@ -1,6 +1,7 @@
 # Checks the configuration before any job starts, and makes `plan`, which knows the settings
-# and the files of every stage. Rules have two params: `settings` is all that the script can
-# read, and `code` stands for the code that it runs. Snakemake reruns what changed in either.
+# and the files of every stage. Two params decide what runs again: `settings` is all that the
+# script can read, and `code` stands for the code that it runs. Snakemake does not compare
+# params that ask for `resources` or `threads`: where a job runs changes no result.
 import fcntl
 import re
 import sys

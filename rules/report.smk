@@ -142,7 +142,7 @@ rule report_page:
         " --out {output:q} > {log:q} 2>&1"
 
 
-# The rules in their order, and every job. They change with the plan, which params stand for.
+# The rules in their order, and every job.
 rule drawing:
     output:
         layout.graph("{graph}"),
@@ -154,7 +154,8 @@ rule drawing:
         "../envs/cpu.yaml"
     params:
         targets=[target for target in plan.targets() if target != layout.report],
-        configuration=workflow.configfiles,
+        configuration=[str(file) for file in workflow.configfiles],
+        settings=canonical_json(plan.settings),
     shell:
         "snakemake --{wildcards.graph} dot --nolock --quiet --configfile"
         " {params.configuration:q} -- {params.targets:q} 2> {log:q}"

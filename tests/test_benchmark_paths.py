@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from opdlm.config.answers import GenerateStage
 from opdlm.config.decoding import DecodingSettings
-from opdlm.config.evaluation import GenerateStage, ScoreStage
+from opdlm.config.evaluation import ScoreStage
 from opdlm.config.prompts import WORDINGS
 from opdlm.data.sources import read_file
 from opdlm.evaluate.generate import generate_shard
 from opdlm.evaluate.merge import merge
 from opdlm.evaluate.score import score_shard
 from opdlm.files import read_json, write_jsonl
-from opdlm.records import Merged
+from opdlm.verdicts import Merged
 from tests.family import Family
 from tests.test_readers_registry import BENCHMARKS, example
 

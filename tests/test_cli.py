@@ -23,7 +23,8 @@ from opdlm.evaluate.launcher import Launcher
 from opdlm.files import read_json, read_jsonl, write_jsonl
 from opdlm.model.checkpoint import load_shape
 from opdlm.model.convert import convert
-from opdlm.records import Sample, Scores
+from opdlm.records import Sample
+from opdlm.verdicts import Scores
 from tests.folders import edit_config, write_teacher
 from tests.hub import COMMIT, serve
 

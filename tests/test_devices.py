@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.tree import Tree
@@ -116,3 +117,26 @@ def test_the_local_profile_gives_no_more_than_there_are(
         "train": training,
         "generate": shard,
     }
+
+
+def test_a_job_that_waits_ends_with_who_started_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "0,1,2")
+    first = machine.start(2)
+    assert has(first) == ["0", "1"]
+    starting = "import subprocess, sys; job = subprocess.Popen(sys.argv[1:]); print(job.pid, flush=True); job.wait()"
+    waiting = [sys.executable, "-m", "opdlm.devices", "2", sys.executable, "-c", SAY]
+    with subprocess.Popen(
+        [sys.executable, "-c", starting, *waiting],
+        env=machine.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as starter:
+        assert starter.stdout is not None
+        assert starter.stderr is not None
+        job = psutil.Process(int(starter.stdout.readline()))
+        assert starter.stderr.readline().startswith("waiting for 2 of the GPUs")
+        starter.kill()
+        psutil.wait_procs([job], timeout=20)
+    assert not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+    first.communicate("")

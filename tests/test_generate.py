@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from opdlm.chat import answer_text
+from opdlm.config.answers import GenerateStage
 from opdlm.config.decoding import DecodingSettings
-from opdlm.config.evaluation import GenerateStage
 from opdlm.config.wording import PLAIN
 from opdlm.data.rows import Row
 from opdlm.data.tiny import rows

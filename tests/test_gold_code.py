@@ -16,7 +16,8 @@ from opdlm.config.data import Source
 from opdlm.data.rows import Row
 from opdlm.data.sources import read_file
 from opdlm.evaluate.scorers import code
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 BENCHMARKS = Path(__file__).parents[2] / "shared" / "bench_data"
 HUMANEVAL = BENCHMARKS / "humaneval" / "HumanEval.jsonl.gz"

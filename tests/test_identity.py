@@ -75,3 +75,18 @@ def test_settings_text_is_canonical() -> None:
     second = DecodingSettings(top_k=3, strategy="static", temperature=0.0)
     assert identity.canonical_json(first) == identity.canonical_json(second)
     assert identity.settings_hash(first) != identity.settings_hash(DecodingSettings(strategy="static"))
+
+
+@pytest.mark.parametrize("script", ["train.py", "generate.py", "convert.py", "fetch_teacher.py"])
+def test_what_trains_and_answers_does_not_depend_on_what_judges_and_words(script: str) -> None:
+    """A new scorer, reason or wording must neither train a model nor write an answer again."""
+    root = Path(__file__).parents[1]
+    reached = {str(file.relative_to(root)) for file in identity.reached_files(root / "workflow_scripts" / script)}
+    apart = {"opdlm/verdicts.py", *(f"opdlm/config/{name}.py" for name in ("data", "evaluation", "prompts"))}
+    assert not reached & apart
+
+
+def test_scoring_depends_on_what_it_starts_by_name() -> None:
+    root = Path(__file__).parents[1]
+    reached = {str(file.relative_to(root)) for file in identity.reached_files(root / "workflow_scripts" / "score.py")}
+    assert {"opdlm/evaluate/scorers/math_worker.py", "opdlm/evaluate/inside/__main__.py"} <= reached

@@ -10,7 +10,8 @@ from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.scorers import ifeval
 from opdlm.evaluate.scorers.ifeval.checks import CHECKS
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 nltk = pytest.importorskip("nltk", reason="nltk is not installed")
 pytest.importorskip("langdetect", reason="langdetect is not installed")

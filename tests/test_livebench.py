@@ -8,7 +8,8 @@ from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.scorers import livebench
 from opdlm.evaluate.scorers.livebench.extraction import boxed, edit_distance
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 
 def row(task: str, gold: object = None, question: str = "q", release: str = "2024-06-24", **fields: object) -> Row:

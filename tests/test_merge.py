@@ -8,7 +8,8 @@ from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.merge import merge
 from opdlm.files import read_json, write_json, write_jsonl
-from opdlm.records import Merged, Sample, Scores, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Merged, Scores, Verdict
 
 
 def write_shard(folder: Path, name: str, seed: int, correct: dict[int, bool]) -> tuple[Path, Path]:

@@ -91,14 +91,20 @@ def test_a_student_decodes_as_fast_as_what_it_started_from(plan: Plan) -> None:
 
 
 def test_changes_are_named_by_their_path() -> None:
-    before = [repr('{"a":{"b":1,"c":[1,2]},"gone":true}'), repr("0123456789ab")]
-    now = [repr('{"a":{"b":1,"c":[1,3]},"new":"x"}'), repr("0123456789ab")]
+    before = [repr('{"a":{"b":1,"c":[1,2]},"gone":true}')]
+    now = [repr('{"a":{"b":1,"c":[1,3]},"new":"x"}')]
     assert [*changes(before, now)] == [
         "a.c was [1, 2], is [1, 3]",
         "gone was true, is not there",
         'new was not there, is "x"',
     ]
-    assert [*changes([repr("0123")], [repr("4567")])] == ["the code that it runs has changed"]
+    code = [repr("0123456789ab")], [repr("ba9876543210")]
+    assert [*changes(*code)] == ["the code that it runs has changed"]
+    assert [*changes([repr('{"a":1}'), *code[0]], [repr('{"a":2}'), *code[1]])] == [
+        "a was 1, is 2",
+        "the code that it runs has changed",
+    ]
+    assert [*changes([repr("results/state/run-aaa")], [repr("results/state/run-bbb")])] == []
     assert [*changes([], [])] == []
 
 
@@ -106,7 +112,7 @@ def test_followers_are_counted_and_not_explained_one_by_one(plan: Plan) -> None:
     followers = [
         PlannedJob("score", {}, "x", exists=True, reason="Input files updated by another job: y", before=[], now=[])
     ] * 3
-    changed = PlannedJob("merge", {}, "x", exists=True, reason="Params", before=["'a'"], now=["'b'"])
+    changed = PlannedJob("merge", {}, "x", exists=True, reason="Params", before=[repr("0" * 12)], now=[repr("1" * 12)])
     assert outlook(["all"], [*followers, changed], plan).splitlines() == [
         "all: 4 jobs",
         "       3 shards to score",

@@ -7,7 +7,8 @@ import pytest
 from opdlm.data.rows import Row
 from opdlm.evaluate.scorers import code, published, published_code
 from opdlm.evaluate.scorers.registry import SCORERS
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 
 def judged(kind: str, row: Row, text: str, finish: str = "stop", steps: tuple[int, ...] = (1, 1)) -> tuple[bool, bool]:

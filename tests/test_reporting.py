@@ -18,8 +18,9 @@ from opdlm.config.stages import (
 from opdlm.errors import DataError
 from opdlm.files import write_json
 from opdlm.identity import canonical_json
-from opdlm.records import Cost, Merged
+from opdlm.records import Cost
 from opdlm.reporting.tables import write_table
+from opdlm.verdicts import Merged
 
 ROOT = Path(__file__).parents[1]
 HASHES = CellHashes(rows="r", model="m", generate="g", score="s")

@@ -12,7 +12,8 @@ from opdlm.errors import DataError
 from opdlm.evaluate.responses import ResponseScores, score_file
 from opdlm.evaluate.score import VerdictJournal, score_shard
 from opdlm.files import json_line, read_json
-from opdlm.records import Sample, Scores
+from opdlm.records import Sample
+from opdlm.verdicts import Scores
 
 ROWS = [Row(question="q", ground_truth_answer=letter, options=4) for letter in "ABC"]
 STAGE = ScoreStage(scorer="choice")

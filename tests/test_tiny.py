@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
 from opdlm.chat import Message, answer_text, render, stop_ids
-from opdlm.config.data import TinyTask
 from opdlm.config.evaluation import ScorerKind
+from opdlm.config.tasks import TinyTask
 from opdlm.data.tiny import Example, Split, examples, rows
 from opdlm.data.tiny_tokenizer import PLAIN_TOKENS, SPECIAL_TOKENS, UNUSED_ROWS, build
 from opdlm.errors import DataError

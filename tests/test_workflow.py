@@ -49,7 +49,7 @@ def test_table4_is_a_target_of_its_own(tree: Tree) -> None:
 
 def test_the_figure_of_decoding_speed_is_a_target_of_its_own(tree: Tree) -> None:
     measured = tree.folder / "benchmarks/results/rollout.csv"
-    measured.parent.mkdir(parents=True)
+    measured.parent.mkdir(parents=True, exist_ok=True)
     measured.touch()
     figure = {f"figures/rollout.{suffix}" for suffix in ("svg", "png", "csv")}
     assert tree.stale("results/figures/rollout.svg") == tree.stale("results/figures/rollout.png") == figure

@@ -8,7 +8,8 @@ import pytest
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.scorers import zebra
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 BENCHMARKS = Path(__file__).parents[2] / "shared" / "bench_data"
 REAL = BENCHMARKS / "zebralogic_prompts" / "Meta-Llama-3.1-405B-Instruct@hyperbolic.json"

@@ -176,13 +176,15 @@ def test_wrong_hardware_is_named(hardware: dict[str, Any], message: str) -> None
 
 def test_a_job_starts_a_process_on_each_gpu_and_their_number_retrains_nothing(tmp_path: Path) -> None:
     tree, target = Tree(tmp_path), "results/models/run/opdlm"
-    on_gpus = ["--set-resources", "train:gpu=8", "--cores", "8", "--set-threads", "train=8"]
+    on_gpus = ["--resources", "gpu=8", "--set-resources", "train:gpu=8", "--cores", "8", "--set-threads", "train=8"]
     on_paper = ["--configfile", "config/paper.yaml", "--", f"{target}-8B"]
     said = tree.snakemake("--dry-run", "--printshellcmds", *on_gpus, *on_paper)
     output = said.stdout + said.stderr
-    assert "exec torchrun --standalone --nproc-per-node 8 --shutdown-timeout 600 --signals-to-handle" in output
+    assert (
+        "opdlm.devices 8 torchrun --standalone --nproc-per-node 8 --shutdown-timeout 600 --signals-to-handle" in output
+    )
     assert "--processes 8 --threads 1 --zero 2 --recomputed-layers 24 --out" in output
     said = tree.snakemake("--dry-run", "--printshellcmds", *on_paper)
-    assert "exec python workflow_scripts/train.py" in said.stdout + said.stderr
+    assert "exec python -m opdlm.devices 0 python workflow_scripts/train.py" in said.stdout + said.stderr
     assert tree.snakemake("--cores", "2", target).returncode == 0
     assert tree.stale(target) == tree.stale(*on_gpus, "--", target) == set()

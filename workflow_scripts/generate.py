@@ -2,8 +2,8 @@
 
 import torch
 
+from opdlm.config.answers import GenerateStage
 from opdlm.config.base import from_json
-from opdlm.config.evaluation import GenerateStage
 from opdlm.entry import run, stage_parser
 from opdlm.evaluate.generate import generate_shard
 from opdlm.files import write_json

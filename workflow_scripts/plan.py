@@ -68,7 +68,7 @@ def planned_jobs(dag: DAG) -> Iterator[PlannedJob]:
             wildcards=dict(job.wildcards_dict),
             output=str(job.output[0]) if job.output else "",
             exists=bool(job.output) and Path(job.output[0]).exists(),
-            reason=str(dag.reason(job)).removeprefix("Finished (was: ").rstrip(")"),
+            reason=str(dag.reason(job)).removeprefix("Finished (was: ").removesuffix(")"),
             before=sorted(changed.only_old) if changed else [],
             now=sorted(changed.only_new) if changed else [],
         )

@@ -10,6 +10,7 @@ import json
 import sys
 
 import torch
+from torch.distributed import is_torchelastic_launched
 
 from opdlm.config.base import from_json
 from opdlm.config.hardware import Hardware
@@ -18,6 +19,7 @@ from opdlm.distill.judging import JudgeProcess
 from opdlm.distill.loop import train
 from opdlm.distill.preemption import EXIT_STATUS, StoppedError
 from opdlm.entry import run, stage_parser
+from opdlm.processes import end_with_parent
 
 
 def main() -> None:
@@ -37,6 +39,10 @@ def main() -> None:
     parser.add_argument("--recomputed-layers", type=int, default=0, help="of the student, to save memory")
     parser.add_argument("--tracker", action="append", default=[], help="accelerate's name of one, such as wandb")
     given = parser.parse_args()
+    if is_torchelastic_launched():
+        # torchrun gives each process a session of its own, so they would outlive a torchrun that is killed: they would
+        # train on unseen and hold the run's folder against the same command.
+        end_with_parent()
     torch.set_num_threads(given.threads)
     chosen = {name: getattr(given, name) for name in Hardware.model_fields}
     hardware = from_json(Hardware, json.dumps(chosen))

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from opdlm.config.base import Strict
+from opdlm.config.tasks import TinyTask
 
 PromptKind = Literal["raw", "math", "choice", "humaneval", "livecodebench", "livemathbench", "stdio", "domain"]
 FileLayout = Literal[
@@ -27,7 +28,6 @@ FileLayout = Literal[
     "codeforces",
     "livecodebench",
 ]
-TinyTask = Literal["TinyMath", "TinyChoice", "TinyCode"]
 
 
 class Source(Strict):

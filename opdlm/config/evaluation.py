@@ -6,8 +6,6 @@ from pydantic import Field
 
 from opdlm.config.base import Strict
 from opdlm.config.data import PromptKind, Source
-from opdlm.config.decoding import DecodingSettings
-from opdlm.config.wording import Wording
 
 ScorerKind = Literal["math", "choice", "code", "ifeval", "livebench", "zebra"]
 
@@ -43,18 +41,6 @@ class BenchmarkSettings(Strict):
         if shard_tokens is None or rows is None or self.answer_tokens is None:
             return 1
         return min(rows, -(-rows * self.answer_tokens // shard_tokens))
-
-
-class GenerateStage(Strict):
-    """What the answers of one shard depend on."""
-
-    prompt: Wording
-    max_tokens: int = Field(gt=0)
-    thinking: bool
-    decoding: DecodingSettings
-    seed: int
-    shard: int = Field(ge=0)
-    shards: int = Field(gt=0)
 
 
 class ScoreStage(Strict):

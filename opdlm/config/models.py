@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from opdlm.config.base import Strict
-from opdlm.config.data import TinyTask
+from opdlm.config.tasks import TinyTask
 
 
 class TinyArchitecture(Strict):

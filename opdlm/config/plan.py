@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from opdlm.config.answers import GenerateStage
 from opdlm.config.base import Strict
 from opdlm.config.data import PromptSettings, RowsStage, Source
-from opdlm.config.evaluation import GenerateStage, ScoreStage
+from opdlm.config.evaluation import ScoreStage
 from opdlm.config.hardware import Hardware, fitting
 from opdlm.config.labels import decoding_label, threshold
 from opdlm.config.layout import Layout

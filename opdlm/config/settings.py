@@ -145,6 +145,10 @@ def _check_figures(settings: Settings) -> None:
                 _known(f"figures.{name}.runs.{index}", run_name, settings.runs)
         elif isinstance(figure, SweepFigure):
             for label, model in figure.models.items():
+                if model.startswith("teacher/"):
+                    raise SettingsError(
+                        f"figures.{name}.models.{label}: a sweep shows init/... or run/..., not {model}"
+                    )
                 _check_model(f"figures.{name}.models.{label}", model, settings)
             for index, decoding in enumerate(figure.decodings):
                 _known(f"figures.{name}.decodings.{index}", decoding, settings.decodings)

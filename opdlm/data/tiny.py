@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from opdlm.config.data import TinyTask
+from opdlm.config.tasks import TinyTask
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 

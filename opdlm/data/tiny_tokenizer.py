@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from opdlm.config.data import TinyTask
+from opdlm.config.tasks import TinyTask
 from opdlm.data.tiny import examples
 
 # Added tokens in Qwen3's order. The last four are added but not special, so that decoding keeps them.

@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch.distributed import is_torchelastic_launched
-
-from opdlm.processes import end_with_parent
-
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_STATUS = 75
 """Status of a training that was stopped and saved: `EX_TEMPFAIL` of sysexits.h, "try the same again later"."""
@@ -40,10 +36,6 @@ def stop_request() -> Iterator[StopRequest]:
     A launcher that is killed outright can pass nothing on: its processes are killed with it.
     """
     request = StopRequest()
-    if is_torchelastic_launched():
-        # torchrun gives each rank a session of its own, so they would outlive a torchrun that is killed: they would
-        # train on unseen and hold the run's folder against the same command.
-        end_with_parent()
 
     def note(number: int, _: object) -> None:
         request.signal = signal.Signals(number).name

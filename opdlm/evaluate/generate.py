@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from opdlm.chat import Tokenizer, answer_text, render, stop_ids
-from opdlm.config.evaluation import GenerateStage
+from opdlm.config.answers import GenerateStage
 from opdlm.data.prompts import messages
 from opdlm.data.rows import Row
 from opdlm.decode.engine import Engine

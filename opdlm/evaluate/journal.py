@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
-from opdlm.config.evaluation import GenerateStage
+from opdlm.config.answers import GenerateStage
 from opdlm.files import hold, json_line, read_journal, sha256
 from opdlm.identity import canonical_json, code_hash
 from opdlm.records import Record, Sample
@@ -28,8 +28,8 @@ class Journal:
     """Finished answers of one shard, in a file of its own beside those of other shards.
 
     Answers are taken up wherever they lie in the folder, so another number of shards finds all that is finished.
-    The folder's name holds a hash over the settings but for the shard, the rows, the code and the model's weight files
-    (by size and time of writing): answers of another model or other settings are never taken up.
+    The folder's name holds a hash over the settings but for the shard, the rows, the code, the model's weight files (by
+    size and time of writing) and its other files: answers of another model or other settings are never taken up.
 
     Args:
         stage: settings of the generation.
@@ -86,5 +86,7 @@ def _identity(stage: GenerateStage, model: Path, rows: Path) -> str:
     ]
     whole = stage.model_copy(update={"shard": 0, "shards": 1})
     code = code_hash(Path(__file__).with_name("generate.py"))
-    text = json.dumps([canonical_json(whole), sha256(rows), weights, code])
+    small = [(file.name, sha256(file)) for file in sorted(model.glob("*.json")) + sorted(model.glob("*.jinja"))]
+    described = [entry for entry in small if entry[0] != "cost.json"]
+    text = json.dumps([canonical_json(whole), sha256(rows), weights, described, code])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

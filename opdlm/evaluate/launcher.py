@@ -112,7 +112,7 @@ class Launcher:
                 _say(
                     f"warning: programs written by a model run WITHOUT A SANDBOX, as you permit. {trouble}. "
                     f"{DANGERS[self._lacking]} they can fill the machine's memory, disk and processes, and a hostile "
-                    f"one can harm the verdicts. {remedy}"
+                    f"one can end your other processes and harm the verdicts. {remedy}"
                 )
                 return
             trouble = f"{trouble}; without a sandbox: {more}"

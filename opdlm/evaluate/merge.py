@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.files import read_json, read_jsonl, write_json
-from opdlm.records import Merged, Sample, Scores, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Merged, Scores, Verdict
 
 
 def merge(samples: list[Path], scores: list[Path], rows: Path, out: Path) -> None:

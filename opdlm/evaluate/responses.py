@@ -9,7 +9,8 @@ from opdlm.data.sources import read_file
 from opdlm.errors import DataError
 from opdlm.evaluate.score import judge
 from opdlm.files import iterate_jsonl, read_jsonl
-from opdlm.records import Reason, Record, Sample, Scores, Verdict
+from opdlm.records import Record, Sample
+from opdlm.verdicts import Reason, Scores, Verdict
 
 
 class Response(Record):

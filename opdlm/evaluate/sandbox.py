@@ -23,7 +23,7 @@ from opdlm.errors import SandboxError
 from opdlm.evaluate.inside.plain import MAX_BYTES, read
 from opdlm.evaluate.inside.roles import NOT_PYTHON, OUT_OF_MEMORY
 from opdlm.evaluate.launcher import START_SECONDS, Launcher, readable
-from opdlm.records import Reason
+from opdlm.verdicts import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from opdlm.errors import DataError
 from opdlm.evaluate.scorers.registry import PROGRAM_SCORERS, SCORERS, ProgramScorer
 from opdlm.files import json_line, read_journal, read_jsonl, write_json
 from opdlm.identity import code_hash
-from opdlm.records import Record, Sample, Scores, Verdict
+from opdlm.records import Record, Sample
+from opdlm.verdicts import Scores, Verdict
 
 
 def score_shard(stage: ScoreStage, rows_file: Path, samples_file: Path, out: Path, unsafe: bool = False) -> None:

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from opdlm.config.stages import CellOrigin, CellSource, TableLine, TableStage
 from opdlm.errors import DataError
-from opdlm.records import Merged
 from opdlm.reporting.costs import Spent, spent
 from opdlm.reporting.paper import PaperValues
 from opdlm.reporting.results import git_version, read_merged
+from opdlm.verdicts import Merged
 
 
 class Cell(BaseModel):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -120,22 +121,24 @@ def changes(before: list[str], now: list[str]) -> Iterator[str]:
         before, now: those that are not in both, in Python's notation. A stage's settings are one JSON text.
     """
     old, new = _settings(before), _settings(now)
-    if old is not None and new is not None:
-        for key in dict.fromkeys([*old, *new]):
-            # A table's hashes stand for changes that are named where they are made.
-            if old.get(key) != new.get(key) and "hashes" not in key.split("."):
-                yield f"{key} was {_shown(old, key)}, is {_shown(new, key)}"
-    elif before or now:
+    for key in dict.fromkeys([*old, *new]):
+        # A table's hashes stand for changes that are named where they are made.
+        if old.get(key) != new.get(key) and "hashes" not in key.split("."):
+            yield f"{key} was {_shown(old, key)}, is {_shown(new, key)}"
+    if any(re.fullmatch(CODE, text) for text in (*before, *now)):
         yield "the code that it runs has changed"
 
 
-def _settings(params: Iterable[str]) -> dict[str, Any] | None:
-    """The settings among the params, by path."""
+CODE = r"'[0-9a-f]{12}'"
+"""A hash over code, as a param."""
+
+
+def _settings(params: Iterable[str]) -> dict[str, Any]:
+    """The settings among the params, by path; nothing if they are not among them."""
     for text in params:
-        value = ast.literal_eval(text)
-        if isinstance(value, str) and value.startswith("{"):
-            return dict(_flat(json.loads(value), ""))
-    return None
+        if text.startswith(("'{", '"{')):
+            return dict(_flat(json.loads(ast.literal_eval(text)), ""))
+    return {}
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import get_args
 
 from opdlm.config.stages import CellOrigin
-from opdlm.records import Reason
 from opdlm.reporting.cells import Cell, Line, Table
 from opdlm.reporting.costs import Spent, Total, total
 from opdlm.reporting.drawings import anchor
 from opdlm.reporting.formats import braced, signed
+from opdlm.verdicts import Reason
 
 NEAR, FAR = 2.0, 5.0
 """Differences up to so many points are lightly and moderately coloured."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from opdlm.errors import DataError
 from opdlm.files import read_json
-from opdlm.records import Merged
+from opdlm.verdicts import Merged
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -9,7 +9,8 @@ import re
 from opdlm.data.rows import Row
 from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MOST_OPTIONS = 10

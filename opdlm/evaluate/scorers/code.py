@@ -16,7 +16,8 @@ from opdlm.evaluate.sandbox import Outcome, run_calls, run_tests
 from opdlm.evaluate.scorers import published_code
 from opdlm.evaluate.scorers.stdio import run_cases
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 PLUS = "plus: {}"

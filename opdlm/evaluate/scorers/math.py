@@ -13,14 +13,18 @@ import sys
 import unicodedata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import opdlm
 from opdlm.data.rows import Row
 from opdlm.errors import DataError
 from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
+
+if TYPE_CHECKING:  # it runs in a process of its own; named here, its code is part of the stage's identity
+    from opdlm.evaluate.scorers import math_worker as math_worker
 
 SECONDS = 10.0
 """Longest comparison of one answer."""

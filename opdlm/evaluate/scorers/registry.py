@@ -6,7 +6,8 @@ from typing import Protocol
 from opdlm.config.evaluation import ScorerKind
 from opdlm.data.rows import Row
 from opdlm.evaluate.scorers import choice, code, ifeval, livebench, math, zebra
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 Scorer = Callable[[list[Row], list[Sample]], list[Verdict]]
 

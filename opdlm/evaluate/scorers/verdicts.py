@@ -1,6 +1,7 @@
 """Verdicts, made the same way by every scorer."""
 
-from opdlm.records import Reason, Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Reason, Verdict
 
 HALF = 0.5
 

@@ -13,7 +13,8 @@ from opdlm.errors import DataError
 from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.published import Grid
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Reason, Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Reason, Verdict
 
 
 def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:

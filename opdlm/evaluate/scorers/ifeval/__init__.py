@@ -15,7 +15,8 @@ from opdlm.evaluate.scorers import published
 from opdlm.evaluate.scorers.ifeval.checks import CHECKS, Check
 from opdlm.evaluate.scorers.ifeval.reader import Reader
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from opdlm.evaluate.scorers import code, ifeval
 from opdlm.evaluate.scorers.livebench import language, mathematics, reasoning, tables
 from opdlm.evaluate.scorers.math import Comparer
 from opdlm.evaluate.scorers.verdicts import graded, unanswered
-from opdlm.records import Sample, Verdict
+from opdlm.records import Sample
+from opdlm.verdicts import Verdict
 
 CODING = ("LCB_generation", "coding_completion")
 INSTRUCTIONS = ("paraphrase", "simplify", "story_generation", "summarize")

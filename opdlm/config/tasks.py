@@ -1,0 +1,5 @@
+"""The generated tasks."""
+
+from typing import Literal
+
+TinyTask = Literal["TinyMath", "TinyChoice", "TinyCode"]
