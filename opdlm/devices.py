@@ -44,7 +44,9 @@ def taken(count: int, names: list[str], slots: Path) -> list[str]:
         names: of all.
         slots: folder of a lock file for each GPU. All jobs that share the machine must name the same.
     """
-    slots.mkdir(exist_ok=True)
+    slots.mkdir(mode=0o700, exist_ok=True)
+    if slots.stat().st_uid != os.getuid():
+        sys.exit(f"error: {slots} belongs to somebody else: remove it, or set TMPDIR to a folder of your own")
     waits = False
     while len(locked := _lock(names, count, slots)) < count:
         for slot in locked.values():

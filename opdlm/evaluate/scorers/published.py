@@ -23,7 +23,7 @@ def seen(sample: Sample) -> str:
     """The text that the published harness scored.
 
     It left the end token in the answers of block diffusion (spec 3.3.1, D19) and not in those of vLLM, which are
-    the ones that come one token a step from left to right.
+    the ones that come one token a step from left to right. (A short answer of block diffusion can come so by chance.)
     """
     autoregressive = sample.steps != [] and sample.steps == list(range(1, len(sample.steps) + 1))
     return sample.text if autoregressive or sample.finish == "length" else sample.text + END
