@@ -218,11 +218,27 @@ def hold(stream: IO[Any], what: str) -> None:
     Args:
         what: is being held, for the message to a person who waits.
     """
+    if not take(stream):
+        print(f"waiting: another process is at work on {what}", file=sys.stderr, flush=True)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def take(stream: IO[Any]) -> bool:
+    """Hold this open file as `hold` does, if no other process has it; whether that is so.
+
+    Raises:
+        DataError: the file system has no such locks.
+    """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"waiting: another process is at work on {what}", file=sys.stderr, flush=True)
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        return False
+    except OSError as error:
+        raise DataError(
+            f"{stream.name} cannot be locked ({error.strerror}): without locks two jobs could write the same. "
+            "Use a file system that has them (Lustre: mounted with -o flock)"
+        ) from error
+    return True
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """A reader of our files sees all or nothing, and a damaged file is named together with the line."""
 
 import errno
+import fcntl
 import gzip
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
@@ -13,7 +17,17 @@ from pydantic import BaseModel
 
 from opdlm import files
 from opdlm.errors import DataError
-from opdlm.files import iterate_jsonl, json_line, new_folder, read_json, read_jsonl, write_json, write_jsonl, write_text
+from opdlm.files import (
+    alone,
+    iterate_jsonl,
+    json_line,
+    new_folder,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 
 
 class Item(BaseModel):
@@ -209,3 +223,27 @@ def test_a_damaged_json_file_is_named(tmp_path: Path, data: bytes) -> None:
 
 def test_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert files.sha256(written(tmp_path / "x", b"abc")).startswith("ba7816bf8f01cfea414140de5dae2223b00361a3")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(stream: IO[str], how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(DataError, match=r"out\.lock cannot be locked .*-o flock"), alone(tmp_path / "out"):
+        pass
+
+
+def test_one_process_at_a_time_makes_a_file(tmp_path: Path) -> None:
+    out, seen = tmp_path / "out", tmp_path / "seen"
+    work = (
+        "import sys, time; from pathlib import Path; from opdlm.files import alone\n"
+        "with alone(Path(sys.argv[1])):\n"
+        "    with open(sys.argv[2], 'a') as log: print('begin', file=log)\n"
+        "    time.sleep(0.2)\n"
+        "    with open(sys.argv[2], 'a') as log: print('end', file=log)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", work, str(out), str(seen)]) for _ in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    assert seen.read_text().split() == ["begin", "end"] * 4
+    assert not list(tmp_path.glob(".out*"))

@@ -22,7 +22,8 @@ from opdlm.reporting.page_summary import model_costs, nearness
 from opdlm.reporting.page_tables import tone, view
 from opdlm.reporting.tables import write_table
 from tests.browser import lay_out, needs_browser
-from tests.test_reporting import PAPER_ROLLOUTS, curve_stage, nothing, source, write_cost, write_merged
+from tests.test_figures import PAPER_ROLLOUTS, curve_stage
+from tests.test_reporting import nothing, source, write_cost, write_merged
 
 BENCHMARKS = [
     "MMLU", "MMLU-Pro", "GPQA-Diamond", "IFEval", "CEval", "LiveBench", "GSM8K", "MATH-500", "AIME-24", "AIME-25",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from opdlm.decode.request import Rollout
 from opdlm.distill.ranks import Ranks
 from opdlm.errors import CheckpointError, DataError
-from opdlm.files import new_folder, read_json, sha256, write_json, write_text
+from opdlm.files import new_folder, read_json, sha256, take, write_json, write_text
 from opdlm.model.checkpoint import load_model
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def locked(state: Path, ranks: Ranks) -> Iterator[None]:
     with open(state / "lock", "w") as handle:
         # No process waits for another longer than a moment: those that talk through NCCL give up after minutes.
         said = False
-        while ranks.any("held" if ranks.first and not _taken(handle) else None):
+        while ranks.any("held" if ranks.first and not take(handle) else None):
             if ranks.first and not said:
                 log.warning("waiting: another process is training in %s", state)
             said = True
@@ -227,12 +227,3 @@ def locked(state: Path, ranks: Ranks) -> Iterator[None]:
         finally:
             if ranks.first:
                 fcntl.flock(handle, fcntl.LOCK_UN)  # a child that is just being started would hold it until then
-
-
-def _taken(handle: IO[str]) -> bool:
-    """Take the file, if nobody else has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
