@@ -2,7 +2,6 @@
 # and the files of every stage. Two params decide what runs again: `settings` is all that the
 # script can read, and `code` stands for the code that it runs. Snakemake does not compare
 # params that ask for `resources` or `threads`: where a job runs changes no result.
-import fcntl
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from opdlm.config.plan import Plan
 from opdlm.config.settings import load
 from opdlm.errors import OpdlmError
+from opdlm.files import take
 from opdlm.identity import canonical_json
 from opdlm.reporting.paper import PaperValues
 
@@ -49,9 +49,7 @@ def alone():
     """
     Path(".snakemake").mkdir(exist_ok=True)
     lock = open(".snakemake/at_work", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take(lock):
         sys.exit("another Snakemake is at work in this folder: wait for it, or end it")
     return lock
 
