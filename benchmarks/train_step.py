@@ -14,7 +14,7 @@ published recipe offloads it to the host.
     teacher, forward+backward, optimiser    seconds; their sum is the update, the fastest of `--repeats` after a warm-up
     useful TFLOP/s      arithmetic that the update needs (`useful_flops`) / time; nothing recomputed counts, no padding
     MFU                 of the matrix ceiling measured in the same run, and of the 989 TFLOP/s of an H200's data sheet
-    hosted              ours with gradients that wait in the host's memory (`--host-gradients`)
+    hosted              the packed update with gradients that wait in the host's memory
     peak                of the device's memory, in all; without masters and moments of the optimiser; and beyond
                         weights, gradients and optimiser (activations and logits)
     padding             tokens forwarded / tokens needed
@@ -51,6 +51,8 @@ from opdlm.model.shape import DEFAULT_BLOCK_SIZE, Shape
 BLOCK = DEFAULT_BLOCK_SIZE
 LENGTHS = [200, 300, 448, 600, 800, 1052, 1400, 4000]
 """Mean 1,100."""
+LAYOUTS = ["packed", "hosted"]
+"""Of ours."""
 DATA_SHEET = 989e12
 """Dense bf16 FLOP/s of an H200."""
 
@@ -118,11 +120,11 @@ def main(arguments: list[str] | None = None) -> list[Row]:
             if reference is not None:
                 rows.append(make_row(given, shape, top_k, 0, "published", reference, None, ceilings, device))
                 report(rows[-1], given.csv)
-        for layers in given.recomputed_layers:
-            run = partial(measure_ours, shape, top_k, answers, layers, given, device)
-            ours = surviving(run, f"{shape} packed, {layers} layers recomputed")
+        for layout, layers in product(given.layout, given.recomputed_layers):
+            hardware = Hardware(recomputed_layers=layers, host_gradients=layout == "hosted")
+            run = partial(measure_ours, shape, top_k, answers, hardware, given, device)
+            ours = surviving(run, f"{shape} {layout}, {layers} layers recomputed")
             if ours is not None:
-                layout = "hosted" if given.host_gradients else "packed"
                 rows.append(make_row(given, shape, top_k, layers, layout, ours, reference, ceilings, device))
                 report(rows[-1], given.csv)
     return rows
@@ -138,7 +140,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--top-k", nargs="+", type=int, default=[0], help="of the teacher; 0 = full vocabulary")
     parser.add_argument("--budget", type=int, default=TrainSettings().micro_batch_tokens, help="tokens of a pack")
     parser.add_argument("--recomputed-layers", nargs="+", type=int, default=[0])
-    parser.add_argument("--host-gradients", action="store_true", help="they wait in the host's memory")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["packed"], help="hosted: gradients wait there")
     parser.add_argument("--reference", action="store_true", help="also the published layout")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
@@ -154,13 +156,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure_ours(
-    shape: str, top_k: int, answers: list[Rollout], layers: int, given: argparse.Namespace, device: torch.device
+    shape: str, top_k: int, answers: list[Rollout], hardware: Hardware, given: argparse.Namespace, device: torch.device
 ) -> Measured:
     """The trainer's own update."""
     settings = {"batch_size": len(answers), "micro_batch_tokens": given.budget, "divergence": {"top_k": top_k}}
-    trainer = make_trainer(
-        SHAPES[shape], settings, Hardware(recomputed_layers=layers, host_gradients=given.host_gradients), device
-    )
+    trainer = make_trainer(SHAPES[shape], settings, hardware, device)
     assert isinstance(trainer.learner, Optimiser)
     weights = sum(weight.nbytes for model in (trainer.teacher, trainer.student) for weight in model.parameters())
     masters = sum(master.nbytes for master in trainer.learner.masters)
@@ -178,7 +178,7 @@ def measure_ours(
             optimiser=spent["step"],
             peak=peak(device),
             held_by_optimiser=2 * masters + own_masters,
-            held=weights + (2 if given.host_gradients else 3) * masters + own_masters,
+            held=weights + (2 if hardware.host_gradients else 3) * masters + own_masters,
         )
 
     return min((update() for _ in range(1 + given.repeats)), key=lambda measured: measured.seconds)

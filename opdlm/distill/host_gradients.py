@@ -24,9 +24,12 @@ class HostGradients(Optimiser):
         super().__init__(student, settings, ranks)
         self.device = self.weights[0].device
         self.beside = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.buffers: dict[nn.Parameter, Tensor] = {}
+        """The host's memory for a master's gradient, in bytes, kept from update to update."""
         self.waiting: dict[nn.Parameter, Tensor] = {}
+        """Gradients so far in this update, in those buffers; a master without one has none yet."""
         self.norms: dict[nn.Parameter, Tensor] = {}
-        """Of the gradients so far in this update; a master without one has none yet."""
+        """Of the same."""
 
     def _handing_over(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         return list(zip(self.weights, self.masters, strict=True))
@@ -38,10 +41,9 @@ class HostGradients(Optimiser):
             self.beside.wait_stream(torch.cuda.current_stream(self.device))
             gradient.record_stream(self.beside)
         with self._on_the_side():
-            total = gradient.float()
-            if master in self.norms:
-                total = total.add_(self._fetched(master))
-            self._put(master, total)
+            if master in self.waiting:
+                gradient = self._fetched(master).add_(gradient)
+            self._put(master, gradient)
 
     @torch.no_grad()
     def step(self, lr: float) -> float:
@@ -51,7 +53,7 @@ class HostGradients(Optimiser):
         if self.ranks.world > 1:
             for group in groups:
                 self._sum_over_ranks(group)
-        norms = [self.norms[master] for master in self.masters if master in self.norms]
+        norms = [self.norms[master] for master in self.masters if master in self.waiting]
         norm = torch.linalg.vector_norm(torch.stack(norms))
         if math.isfinite(norm.item()):
             scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
@@ -60,32 +62,36 @@ class HostGradients(Optimiser):
             for group in groups:
                 self._update(group, scale)
             self._round()
-        self.norms.clear()
+        self.waiting.clear()
         return norm.item()
 
     def _update(self, group: list[nn.Parameter], scale: Tensor) -> None:
         """AdamW passes over masters that have no gradient, so it takes these alone."""
         for master in group:
-            if master in self.norms:
+            if master in self.waiting:
                 master.grad = self._fetched(master).mul_(scale)
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
 
     def _sum_over_ranks(self, group: list[nn.Parameter]) -> None:
         for master in group:
-            master.grad = self._fetched(master) if master in self.norms else torch.zeros_like(master)
+            master.grad = self._fetched(master) if master in self.waiting else torch.zeros_like(master)
         self.ranks.sum_gradients(group)
         for master in group:
             self._put(master, taken(master))
 
     def _fetched(self, master: nn.Parameter) -> Tensor:
-        return self.waiting[master].to(self.device, non_blocking=True, copy=True)
+        """Its gradient so far, in fp32 on the device."""
+        return self.waiting[master].to(self.device, non_blocking=True, copy=True).float()
 
     def _put(self, master: nn.Parameter, gradient: Tensor) -> None:
-        if master not in self.waiting:
-            self.waiting[master] = torch.empty(master.shape, pin_memory=self.beside is not None)
+        """Let it wait as it is: a first bf16 gradient is half the way of a sum."""
+        if master not in self.buffers:
+            size = master.numel() * torch.float32.itemsize
+            self.buffers[master] = torch.empty(size, dtype=torch.uint8, pin_memory=self.beside is not None)
+        self.waiting[master] = self.buffers[master][: gradient.nbytes].view(gradient.dtype).view(gradient.shape)
         self.waiting[master].copy_(gradient, non_blocking=True)
-        self.norms[master] = torch.linalg.vector_norm(gradient)
+        self.norms[master] = torch.linalg.vector_norm(gradient, dtype=torch.float32)
 
     def _on_the_side(self) -> AbstractContextManager[object]:
         return nullcontext() if self.beside is None else torch.cuda.stream(self.beside)
