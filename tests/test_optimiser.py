@@ -1,6 +1,8 @@
 """The optimiser works in fp32, whatever the weights are kept in."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -20,9 +22,9 @@ def weights(dtype: torch.dtype) -> list[nn.Parameter]:
 
 
 def train(optimiser: Optimiser, steps: int, first: int = 0) -> None:
-    """Updates of two micro-batches each, with gradients that are the same in every precision."""
+    """Updates of three micro-batches each, with gradients that are the same in every precision."""
     for step in range(first, first + steps):
-        for part in range(2):
+        for part in range(3):
             for index, weight in enumerate(optimiser.weights):
                 generator = torch.Generator().manual_seed(100 * step + 10 * part + index)
                 push(optimiser, weight, torch.randn(weight.shape, generator=generator).bfloat16())
@@ -116,3 +118,15 @@ def test_gradients_that_wait_on_the_host_teach_the_same_bit_for_bit(dtype: torch
     assert all(map(torch.equal, plain.masters, hosted.masters))
     push(hosted, there[0], torch.ones(there[0].shape))
     assert all(weight.grad is None for weight in (*there, *hosted.masters))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [Optimiser, HostGradients])
+def test_what_nobody_needs_any_more_is_freed(kind: type[Optimiser], dtype: torch.dtype) -> None:
+    kept = weights(dtype)
+    optimiser = kind(nn.ParameterList(kept), SETTINGS, Ranks())
+    train(optimiser, 1)
+    watched = [weakref.ref(optimiser), *map(weakref.ref, kept)]
+    del optimiser, kept
+    gc.collect()
+    assert not any(reference() is not None for reference in watched)

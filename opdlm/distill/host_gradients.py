@@ -31,12 +31,12 @@ class HostGradients(Optimiser):
         self.norms: dict[nn.Parameter, Tensor] = {}
         """Of the same."""
 
-    def _handing_over(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        return list(zip(self.weights, self.masters, strict=True))
+    def _handing_over(self) -> list[nn.Parameter]:
+        return self.weights
 
     @torch.no_grad()
-    def _hand_over(self, master: nn.Parameter, weight: Tensor) -> None:
-        gradient = taken(weight)
+    def _hand_over(self, weight: nn.Parameter) -> None:
+        master, gradient = self.master_of[weight], taken(weight)
         if self.beside is not None:
             self.beside.wait_stream(torch.cuda.current_stream(self.device))
             gradient.record_stream(self.beside)

@@ -6,8 +6,8 @@ fp32, and rounds the masters into the weights after each update.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -34,8 +34,9 @@ class Optimiser:
             weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
             for weight in self.weights
         ]
-        for weight, master in self._handing_over():
-            weight.register_post_accumulate_grad_hook(partial(self._hand_over, master))
+        self.master_of = dict(zip(self.weights, self.masters, strict=True))
+        for weight in self._handing_over():
+            weight.register_post_accumulate_grad_hook(while_alive(self._hand_over))
         self.adamw = torch.optim.AdamW(
             self.masters,
             lr=settings.lr,
@@ -102,20 +103,18 @@ class Optimiser:
         for weight, master in self._apart():
             weight.copy_(master)
 
-    def _handing_over(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Weights that hand each new gradient over as soon as it is there, each with its master."""
-        return self._apart()
+    def _handing_over(self) -> Iterable[nn.Parameter]:
+        """Weights that hand each new gradient over as soon as it is there."""
+        return (weight for weight, _ in self._apart())
 
-    def _hand_over(self, master: nn.Parameter, weight: Tensor) -> None:
+    def _hand_over(self, weight: nn.Parameter) -> None:
         """Add a weight's new gradient to its master's: two sets of all gradients never exist."""
-        gradient = taken(weight).float()
+        master, gradient = self.master_of[weight], taken(weight).float()
         master.grad = gradient if master.grad is None else master.grad.add_(gradient)
 
     def _apart(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Weights whose master is another tensor, each with it."""
-        return [
-            (weight, master) for weight, master in zip(self.weights, self.masters, strict=True) if weight is not master
-        ]
+        return [(weight, master) for weight, master in self.master_of.items() if weight is not master]
 
 
 def taken(weight: Tensor) -> Tensor:
@@ -123,3 +122,15 @@ def taken(weight: Tensor) -> Tensor:
     assert weight.grad is not None
     gradient, weight.grad = weight.grad, None
     return gradient
+
+
+def while_alive(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A hook that does not keep the method's object: Python's collector does not see cycles through hooks."""
+    reference = weakref.WeakMethod(method)
+
+    def hook(weight: nn.Parameter) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(weight)
+
+    return hook
