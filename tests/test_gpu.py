@@ -11,8 +11,10 @@ import torch
 
 from opdlm.blocks import clean_mask
 from opdlm.config.decoding import DecodingSettings
+from opdlm.config.training import DivergenceSettings
 from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
+from opdlm.distill.divergence import CHUNK, chunked_loss, divergence_in_chunk
 from opdlm.distill.loop import train
 from opdlm.distill.trainer import Trainer
 from opdlm.model.attention import SegmentAttention
@@ -138,6 +140,25 @@ def test_packed_attention_on_the_device_equals_the_cpus(student: Qwen3) -> None:
     moved = SegmentAttention(lengths, [mask.cuda() for mask in masks])
     on_device = copy.deepcopy(student).cuda()(ids.cuda(), positions.cuda(), moved)
     torch.testing.assert_close(on_device.cpu(), on_cpu, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [{}, {"top_k": 16}, {"kind": "jsd"}])
+def test_the_loss_of_chunks_on_the_device_equals_the_cpus(kind: dict[str, object]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, head, teacher = (
+        torch.randn(shape, generator=generator) for shape in ((CHUNK + 7, 32), (500, 32), (CHUNK + 7, 500))
+    )
+
+    def loss(device: str) -> list[torch.Tensor]:
+        here, there, targets = hidden.to(device).requires_grad_(), head.to(device).requires_grad_(), teacher.to(device)
+        settings = DivergenceSettings.model_validate(kind)
+        value = chunked_loss(
+            here, there, lambda scores, chunk: divergence_in_chunk(scores, targets[chunk], settings).sum()
+        )
+        return [part.cpu() for part in (value.detach(), *torch.autograd.grad(value, [here, there]))]
+
+    for actual, expected in zip(loss("cuda"), loss("cpu"), strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_training_on_the_device_ends_near_the_cpus_weights(family: Family, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from opdlm.decode.engine import Engine
 from opdlm.decode.request import Request, Rollout
 from opdlm.distill import flops
 from opdlm.distill.checkpoint import Shared
-from opdlm.distill.divergence import chunked_loss, divergence, negative_log_likelihood
+from opdlm.distill.divergence import chunked_loss, divergence_in_chunk, negative_log_likelihood
 from opdlm.distill.learner import make_learner
 from opdlm.distill.meter import Meter
 from opdlm.distill.prompts import load_prompts, order
@@ -247,7 +247,7 @@ class Trainer:
             with_target, without = logits.split([count, len(logits) - count])
             distances = torch.cat(
                 [
-                    divergence(with_target, targets, self.settings.divergence),
+                    divergence_in_chunk(with_target, targets, self.settings.divergence),
                     negative_log_likelihood(without, pack.tokens[chunk][count:]),
                 ]
             )
