@@ -63,17 +63,20 @@ def test_the_published_layout_computes_the_trainers_update(monkeypatch: pytest.M
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-3)
 
 
-def test_an_update_is_measured_in_both_layouts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--reference", "--top-k", "0", "4", "--csv", str(tmp_path / "rows.csv"), "--commit", "abc"]
+def test_an_update_is_measured_in_all_layouts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layouts = ["--reference", "--layout", "packed", "hosted"]
+    arguments = [*layouts, "--top-k", "0", "4", "--csv", str(tmp_path / "rows.csv"), "--commit", "abc"]
     rows = module("train_step").main(arguments)
     assert [(row.layout, row.top_k) for row in rows] == [
         ("published", 0),
         ("packed", 0),
+        ("hosted", 0),
         ("published", 4),
         ("packed", 4),
+        ("hosted", 4),
     ]
     assert all(row.update_seconds is None and row.peak_gb is None for row in rows), "a CPU gets no times"
-    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 5
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 7
     assert "no times" in capsys.readouterr().out
 
 
@@ -93,3 +96,8 @@ def test_useful_arithmetic_is_that_of_the_layers_and_of_attention() -> None:
 def test_a_whole_step_runs(capsys: pytest.CaptureFixture[str]) -> None:
     module("whole_step").main(["--rollout", "1"])
     assert "answers of 100, 2 updates of 8" in capsys.readouterr().out
+
+
+def test_the_loss_alone_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    module("loss").main(["--chunk", "64"])
+    assert "compiled  chunks of   64" in capsys.readouterr().out
