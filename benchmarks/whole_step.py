@@ -5,8 +5,8 @@
 
 Random weights, teacher, trainer and engine resident together, nothing offloaded. 16 prompts of 128 tokens, answers of
 the length that the schedule allows at `--rollout` (random weights never end an answer, and are never certain of a
-token: each step reveals one token of a block, the slowest that decoding can be), two updates of 8 answers. Two short
-rollouts before it compile what there is to compile.
+token: each step reveals one token of a block, the slowest that decoding can be), two updates of 8 answers. The same
+step before it compiles what there is to compile.
 
     rollout     the student writes, cache and graphs included
     reading     the teacher's forward passes
@@ -40,10 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     settings = {"prompts_per_rollout": PROMPTS, "batch_size": BATCH, "rollouts": ROLLOUTS}
     trainer = make_trainer(shape, settings, Hardware(recomputed_layers=given.recomputed_layers), device)
     stop, metrics, updates = StopRequest(), NoMetrics(), PROMPTS // BATCH
-    for number in range(2):
-        one_rollout(trainer, Progress(rollouts=number, updates=updates * number), metrics, stop)
     before = given.rollout - 1
     progress = Progress(rollouts=before, updates=updates * before)
+    one_rollout(trainer, progress.model_copy(), metrics, stop)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     trainer.meter.take(progress)

@@ -136,7 +136,7 @@ def test_an_empty_answer_that_ends_is_not_empty_there():
         ("70000", "\\boxed{70\\,000}", OURS),
         ("42", "\\boxed{٤٢}", OURS),
         ("70", "see problem 70", THEIRS),
-        ("18", "The answer is **18**.", NEITHER),
+        ("18", "The answer is **18**.", OURS),
         ("18", "", NEITHER),
     ],
 )

@@ -12,7 +12,7 @@ from opdlm.config.data import Source
 from opdlm.data.rows import Row
 from opdlm.data.sources import read_file
 from opdlm.errors import DataError
-from opdlm.evaluate.scorers import choice, code, math
+from opdlm.evaluate.scorers import code, math
 from opdlm.evaluate.scorers.registry import SCORERS
 from opdlm.records import Sample
 
@@ -75,6 +75,18 @@ def judged(kind: str, rows: list[Row], texts: list[str]) -> list[int]:
         ("3\\sqrt{13}", "\\boxed{\\mathbf{3\\sqrt{13}}.}"),
         ("11,\\! 111,\\! 100", "\\boxed{x = 11{,}111{,}100}"),
         ("\\text{east}", "\\boxed{\\text{east}}"),
+        ("\\text{east}", "\\boxed{{\\text{east}}}"),
+        ("90", "\\boxed{90°}"),
+        ("-5", "\\boxed{–5}"),
+        ("18", "\\boxed{€18}"),
+        ("18", "\\boxed{18 dollars}"),
+        ("18", "\\boxed{\\text{18 miles per hour}}"),
+        ("5.4 \\text{ cents}", "\\boxed{\\,5.4\\,}"),
+        ("\\frac{3}{2}", "\\boxed{1 1/2}"),
+        ("10", "\\boxed{\\boldsymbol{10},}"),
+        ("\\emptyset", "\\boxed{\\varnothing}"),
+        ("2516_8", "\\boxed{2516_{8}}"),
+        ("2516_8", "\\boxed{2516}"),
     ],
 )
 def test_equal_expressions_are_correct(gold, text):
@@ -98,6 +110,57 @@ def test_equal_expressions_are_correct(gold, text):
 )
 def test_other_answers_are_not(text, finish, expected):
     assert reason("math", Row(question="q", ground_truth_answer="70"), text, finish) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("\\frac{11}{2}", "\\boxed{1 1/2}"),
+        ("5", "\\boxed{5 million}"),
+        ("5", "\\boxed{5 or 6}"),
+        ("1", "\\boxed{1 hour and 30 minutes}"),
+        ("2516_8", "\\boxed{2516_9}"),
+    ],
+)
+def test_expressions_that_only_look_alike_are_wrong(gold, text):
+    assert reason("math", Row(question="q", ground_truth_answer=gold), text) == "wrong"
+
+
+MARKED = [
+    ("1234", "It weighs 617 * 2 = <<617*2=1234>>1234 g.\n#### 1,234"),
+    ("1234", "It weighs <<617*2=1234>>1234 g.\nA: 1234"),
+    ("18", '```json\n{\n  "reasoning": "9 + 9 = 18\\n",\n  "answer": "18 dollars"\n}\n```'),
+    ("\\frac{1}{2}", '{"answer": "\\\\frac{1}{2}"}'),
+    ("\\frac{1}{2}", "Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct."),
+    ("18", "### Final Answer\n\n**$18**"),
+    ("18", "**Answer:** 3 * 6 = 18 apples"),
+    ("18", "Answer: 17\nNo.\nAnswer: 18"),
+    ("18", "#### 18\nI hope that the final answer helps."),
+    ("(1,2)", "Answer: (1, 2)"),
+    ("18", "The answer is **18**."),
+    ("18", "So the answer is 18 apples."),
+]
+
+
+@pytest.mark.parametrize(("gold", "text"), MARKED)
+def test_a_finished_answer_may_mark_its_result_without_a_box(gold, text):
+    row = Row(question="q", ground_truth_answer=gold)
+    assert reason("math", row, text) == "correct"
+    assert reason("math", row, text, "length") == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The final answer will follow from 18 apples.", "no_answer"),
+        ("Answer: not 18", "no_answer"),
+        ("Answer: 12, then 18", "wrong"),
+        ("\\boxed{17}\nAnswer: 18", "wrong"),
+        ("#### " * 40_000 + "18", "correct"),
+    ],
+)
+def test_a_number_near_a_mark_is_not_always_the_result(text, expected):
+    assert reason("math", Row(question="q", ground_truth_answer="18"), text) == expected
 
 
 def test_the_math_scorer_works_off_the_main_thread():
@@ -142,98 +205,7 @@ def test_the_published_solutions_of_math500_are_correct():
     assert len(judged("math", public("math500"), solutions)) == 500
 
 
-# Multiple choice
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"answer": "C"',
-        '{"answer": "c"}',
-        "'answer': 'C'",
-        '"answer": "(C)"',
-        '"answer": "C. because"',
-        '"answer": C',
-        "“answer”: “C”",
-        'As asked, e.g., "answer": "B".\n"answer": "C"',
-        '"answer": "B"\nNo:\n"answer": "C"',
-        "\\boxed{C}",
-        "\\boxed{\\text{(C)}}",
-        "\\boxed{\\textbf{C}}",
-        "Answer: C",
-        "**Answer:** C",
-        "**Answer**: (C) since A is false",
-        "answer = C",
-        "The answer is C.",
-        "The correct answer is (C).",
-        "The correct answer is option C, I think.",
-        "答案是C",
-        "答案是C。因为A不对",
-        "答案：C",
-        "选C。",
-        "正解はCです",
-        "答えは C です",
-        "정답은 C입니다",
-        "정답: C",
-        "คำตอบคือC",
-        "La respuesta correcta es C.",
-        "Die richtige Antwort ist C.",
-        "Ответ: C",
-        "الإجابة: C",
-        "C",
-        "c",
-        "(C)",
-        "**C.**",
-        "<answer>C</answer>",
-        "### Final Answer\n\nC",
-        "A is a trap.\n(C)",
-        "C. The others are wrong.",
-        "The best choice would be $\\mathbf{C}$, not A.",
-        "Option C is correct, as A is not.",
-        "So C is the right answer.",
-        "不选A，选C",
-        "正确选项是（C）。",
-        "Odgovor: C",
-        "A helyes válasz a(z) C.",
-        "پاسخ صحیح C است.",
-    ],
-)
-def test_a_stated_letter_is_the_answer(text):
-    assert choice.extract(text, 4) == "C"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "I like C most.",
-        "Answer: Cannot be determined",
-        "\\boxed{because}",
-        "choice D",
-        "the answer is a matter of taste",
-        "The answer is not known",
-        '"answer": "E"',
-        '"answer": "Because"',
-        'Reply as in e.g., "answer": "C".',
-        "A, B and D are wrong",
-        "The answer is not C.",
-        "答案不是C，也不选D",
-        "C. is too short\nD. is too long",
-        "I choose carefully.",
-    ],
-)
-def test_a_letter_that_merely_occurs_is_not(text):
-    assert choice.extract(text, 4) is None
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("unit", [" ", "\n", "*", "A)", "答案", "answer is ", "\\boxed{", "respuesta ", "( "])
-def test_an_answer_that_only_repeats_itself_is_judged_at_once(unit):
-    choice.extract("Answer: " + unit * (200_000 // len(unit)) + "z", 4)
-
-
-def test_letters_are_bounded_by_the_options_of_the_row():
-    assert [choice.extract('"answer": "E"', options) for options in (4, 5, 0)] == [None, "E", "E"]
+# Multiple choice; see test_choice.py for the ways of saying so
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ def judged(text: str, finish: str = "stop", gold: object = GOLD) -> Verdict:
         answer(GRID).replace("Clue", "Clue\nby clue"),
         answer({**GRID, "House 1": {"Name": ["Eric"], "Pet": "cat"}}),
         answer(GRID) + "\nIn short: {",
+        json.dumps({"answer": {"solution": GRID}}),
+        answer(GRID) + '\nChecked: {"clues": 3, "all": {"hold": true}}',
     ],
 )
 def test_a_grid_with_every_cell_right_scores(text):

@@ -29,8 +29,8 @@ def correct(comparer: math.Comparer, row: Row, text: str) -> bool | None:
 
 
 def _same(comparer: math.Comparer, gold: str, text: str) -> bool | None:
-    answer = math.last_boxed(text)
-    if answer is None or not answer.strip() or len(answer) > math.LONGEST:
+    answer = math.final_answer(text)
+    if answer is None or len(answer) > math.LONGEST:
         return False
     try:
         return bool(comparer.same(math.normalised(gold), math.normalised(answer)))

@@ -1,8 +1,9 @@
 """Mathematics: math-verify on the last boxed expression of an answer.
 
 Only the last `\\boxed{...}` counts: math-verify by itself would take any last number of the text for the answer, and
-join several boxes into one set. Comparing runs in a worker process that is killed when it takes too long, because the
-time limits of math-verify need the main thread, and fail silently elsewhere.
+join several boxes into one set. A finished answer without a box may mark its result otherwise (`STATED`). Comparing
+runs in a worker process that is killed when it takes too long, because the time limits of math-verify need the main
+thread, and fail silently elsewhere.
 """
 
 import json
@@ -34,6 +35,21 @@ START_SECONDS = 120.0
 LONGEST = 2000
 """Characters of an answer that is still compared; gold answers have fewer than 200."""
 
+STATED = re.compile(
+    r"(?:####|[\"“](?i:answer)[\"”]\s{0,9}:|(?i:\bfinal\s+answer)(?:[\s*_]{0,9}(?i:is)\b)?[\s*_]{0,9}[:：]?"
+    r"|(?i:\banswer\s+is)[\s*_]{0,9}[:：]?|(?:^|\n)[#*_>\s]{0,9}(?:(?i:answer)|A)[\s*_]{0,9}[:：])"
+    r"[\s*_]{0,9}(?=([^\n]{1,500}))"
+)
+"""Marks of a final answer: `#### 18`, the field `"answer"`, `The answer is 18`, a line `Answer: 18` or `A: 18`."""
+MARKS = 9
+"""So many of them are tried, from the last."""
+QUANTITY = re.compile(r"([+-]?(?:\\?\$)?[+-]?\d[\d.,]*) ([a-z]{3,}[a-z -]*)", re.IGNORECASE)
+NO_UNITS = re.compile(
+    r"\b(?:and|or|to|by|plus|minus|times|over|mod|choose|pi|sqrt|dozen|hundred|thousand|million|billion)\b"
+)
+"""Words behind a number that change it."""
+OTHER_SIGNS = {"°": "^\\circ", "–": "-", "\\varnothing": "\\emptyset", "€": "", "£": "", "¥": "", "₹": ""}
+
 
 def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
     """Judge answers by their last boxed expression.
@@ -47,8 +63,8 @@ def score(rows: list[Row], samples: list[Sample]) -> list[Verdict]:
 
 def _judged(comparer: "Comparer", row: Row, sample: Sample) -> Verdict:
     counted = comparer.published(row.ground_truth_answer, published.seen(sample))
-    answer = last_boxed(sample.text)
-    if answer is None or not answer.strip():
+    answer = final_answer(sample.text, finished=sample.finish != "length")
+    if answer is None:
         return unanswered(sample, counted)
     if len(answer) > LONGEST:
         return verdict(sample, "wrong", f"the boxed answer has {len(answer)} characters", counted)
@@ -56,6 +72,31 @@ def _judged(comparer: "Comparer", row: Row, sample: Sample) -> Verdict:
     if same is None:
         return verdict(sample, "timeout", f"comparing took more than {SECONDS:g} s", counted)
     return verdict(sample, "correct" if same else "wrong", f"answered {answer[:100]}", counted)
+
+
+def final_answer(text: str, finished: bool = True) -> str | None:
+    """The content of the last box, else what a finished text marks as its answer, or none."""
+    answer = last_boxed(text) or ""
+    if not answer.strip() and finished:
+        answer = stated(text) or ""
+    return answer if answer.strip() else None
+
+
+def stated(text: str) -> str | None:
+    """The last expression that a text marks as its final answer without a box, or none."""
+    expressions = (_expression(match[1]) for match in reversed(list(STATED.finditer(text))[-MARKS:]))
+    return next((each for each in expressions if each), None)
+
+
+def _expression(line: str) -> str | None:
+    """The expression that a line begins with: between dollars, in bold, by itself, or a number before words."""
+    line = line.replace("\\\\", "\\").strip(' \t*_"“”},')
+    span = re.match(r"\$+([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|(.+?)\*\*", line)
+    line = next(filter(None, span.groups())) if span else line.rpartition("=")[2].strip()
+    if not re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}", line):
+        return line if re.search(r"[\d\\]", line) else None
+    number = re.match(r"[+-]?(?:\\?[$€£])?[+-]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?", line)
+    return number[0] if number else None
 
 
 def last_boxed(text: str) -> str | None:
@@ -79,17 +120,24 @@ def _closing(text: str, start: int) -> int | None:
 def normalised(answer: str) -> str:
     """An answer with ASCII digits, without thin spaces in numbers, and whole numbers without `.0` and leading zeros.
 
-    A full stop at the end goes, and so does a font around all of it, but not around words: `\\text{east}` stays.
+    Spaces around it go, and a full stop at its end. So does a font around all of it, but not around words:
+    `\\text{east}` stays. What a number counts becomes text, `1 1/2` a mixed fraction.
     """
     answer = "".join(str(unicodedata.digit(sign)) if sign.isdecimal() else sign for sign in answer)
-    answer = _without_font(answer.strip().rstrip("."))
+    for sign, usual in OTHER_SIGNS.items():
+        answer = answer.replace(sign, usual)
+    answer = _without_font(re.sub(r"^(?:\s|\\[,;:! ])+|(?:[\s.,;\\]|\\[:!])+$", "", answer))
+    answer = re.sub(r"^([+-]?\d+) (\d+)/(\d+)$", r"\1\\frac{\2}{\3}", answer)
+    counted = QUANTITY.fullmatch(answer)
+    if counted and not NO_UNITS.search(counted[2]):
+        answer = f"{counted[1]}\\text{{ {counted[2]}}}"
     answer = re.sub(r"(?<=\d)(?:,?\\[,;:! ] *|\{,\}| )(?=\d{3}(?!\d))", "", answer)
     whole = re.fullmatch(r"([+-]?)0*(\d+)(?:\.0*)?", answer)
     return f"{whole[1].replace('+', '')}{whole[2]}" if whole else answer
 
 
 def _without_font(answer: str) -> str:
-    font = re.match(r"\\(?:text|math)(?:|bf|rm|it|normal)\{", answer)
+    font = re.match(r"\\(?:(?:text|math)(?:|bf|rm|it|normal)|boldsymbol|bm|bf|underline)\{|\{", answer)
     if font and _closing(answer, font.end()) == len(answer) - 1:
         content = answer[font.end() : -1].strip()
         return content if re.search(r"[\d\\]", content) else answer

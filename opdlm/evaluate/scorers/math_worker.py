@@ -3,6 +3,7 @@ line each."""
 
 import json
 import logging
+import re
 import resource
 import sys
 from typing import Any, Literal
@@ -31,7 +32,13 @@ def same(gold: str, answer: str, tolerance: float = 0.0) -> Told:
     kinds = [LatexExtractionConfig(), ExprExtractionConfig()]
     given = parse(f"\\boxed{{{answer}}}", kinds, parsing_timeout=None)
     equal = verify(wanted, given, timeout_seconds=None) or (tolerance > 0 and _near(wanted, given, tolerance))
-    return "same" if equal else "different"
+    return "same" if equal and not _of_other_bases(gold, answer) else "different"
+
+
+def _of_other_bases(gold: str, answer: str) -> bool:
+    """Whether both are numbers with bases, which math-verify overlooks, and these differ."""
+    bases = [re.fullmatch(r"\(?[0-9A-Z]+\)?_\{?\(?(\d+)\)?\}?", each.strip()) for each in (gold, answer)]
+    return len({base[1] if base else "" for base in bases}) == len(bases) and all(bases)
 
 
 def published(gold: str, text: str) -> Told:

@@ -72,6 +72,8 @@ def last_solution(text: str) -> Grid | None:
         else:
             if isinstance(value.get("solution"), dict):
                 found = _grid(value["solution"])
+            else:  # it may lie deeper, as in {"answer": {"solution": ...}}
+                end = position + 1
         position = text.find("{", end)
     return found
 
