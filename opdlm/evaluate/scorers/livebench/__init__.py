@@ -1,7 +1,8 @@
 """LiveBench: each task by its own rule, with partial credit (arXiv 2406.19314).
 
-The rules are those of github.com/LiveBench/LiveBench, livebench/process_results at commit 0289a45. The score is the
-task's partial credit; `correct` says whether it is above one half, the boolean that the published evaluation counts.
+The rules are those of github.com/LiveBench/LiveBench, livebench/process_results since the release of 2025-04-25, which
+also judge older rows. The score is the task's partial credit; `correct` says whether it is above one half, the boolean
+that the published evaluation counts.
 """
 
 import ast

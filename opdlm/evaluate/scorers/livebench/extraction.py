@@ -7,9 +7,14 @@ from typing import Any
 BOX = "\\boxed"
 
 
-def tagged(text: str) -> list[str]:
-    """What stands between solution tags, of which some models write the first one as a closing tag; within a line."""
-    return re.findall(r"<solution>(.*?)</solution>", text) or re.findall(r"</solution>(.*?)</solution>", text)
+def tagged(text: str, lines: bool = False) -> list[str]:
+    """What stands between solution tags: within a line, or with `lines` across several."""
+    return re.findall(r"<solution>(.*?)</solution>", text, re.DOTALL if lines else 0)
+
+
+def tagged_anyhow(text: str) -> list[str]:
+    """The same within a line, also if the first tag is a closing one, as some models write it."""
+    return tagged(text) or re.findall(r"</solution>(.*?)</solution>", text)
 
 
 def boxed(text: str) -> str | None:

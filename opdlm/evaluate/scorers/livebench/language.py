@@ -1,11 +1,14 @@
 """LiveBench's language tasks. Graders give a share from 0 to 1, or none where no answer was found."""
 
 import difflib
+import re
 
-from opdlm.evaluate.scorers.livebench.extraction import bold, boxed, edit_distance, plain, tagged
+from opdlm.evaluate.scorers.livebench.extraction import bold, boxed, edit_distance, plain, tagged, tagged_anyhow
 from opdlm.evaluate.scorers.livebench.reasoning import NEW_FORMAT
 
 GROUP = 4
+NO_SENTENCES = ("</PLOT_SUMMARY>", "**End of Plot Summary**")
+"""What may stand after a plot's last full stop."""
 
 
 def connections(gold: str, text: str, release: str) -> float | None:
@@ -36,7 +39,8 @@ def _bold_lists(text: str) -> list[list[str]]:
 
 def _solution(text: str, number: int) -> list[list[str]]:
     """The one list of the answer; of several tags, the last words of all taken together."""
-    found = tagged(text) or tagged(text.replace("\n", ""))
+    line = text.replace("\n", "")
+    found = tagged(text) or tagged(line) or tagged_anyhow(text) or tagged_anyhow(line)
     if not found and (box := boxed(text)) is not None:
         found = [plain(box).replace("\n", "")]
     words = [word for match in found for word in match.split(",")]
@@ -49,11 +53,18 @@ def plot_unscrambling(gold: str, text: str) -> float:
     The score is 1 less the edit distance per sentence (writing/plot_unscrambling).
     """
     wanted = _sentences(gold)
-    given = _sentences(text.partition("<PLOT_SUMMARY>")[2] or text)
+    given = [sentence for sentence in _sentences(_plot(text)) if sentence not in NO_SENTENCES]
     order = []
     for sentence in wanted:
         order += [given.index(match) for match in difflib.get_close_matches(sentence, given, n=1, cutoff=0.0)]
     return 1 - edit_distance(range(len(wanted)), order) / len(wanted)
+
+
+def _plot(text: str) -> str:
+    """What follows the first opening tag, up to the last closing tag if there is one; without tags the whole text."""
+    found = re.search(r"<PLOT_SUMMARY>(.*)</PLOT_SUMMARY>", text, re.DOTALL)
+    found = found or re.search(r"<PLOT_SUMMARY>(.*)", text, re.DOTALL)
+    return found[1] if found else text
 
 
 def _sentences(text: str) -> list[str]:
@@ -61,6 +72,16 @@ def _sentences(text: str) -> list[str]:
 
 
 def typos(gold: str, text: str) -> float:
-    """Whether the corrected text stands in the answer, apart from line breaks (writing/typos)."""
-    text = next(iter(tagged(text)[-1:]), text)
-    return float(gold in " ".join(line for line in text.split("\n") if line))
+    """Whether the corrected text stands in the answer, apart from line breaks (writing/typos).
+
+    The answer stands in tags, else between dashes, else it is the whole text.
+    """
+    tags = tagged(text)
+    text = tags[-1] if tags else _between_dashes(re.sub("</?solution>", "", text))
+    return float(gold in " ".join(line for line in text.strip().split("\n") if line))
+
+
+def _between_dashes(text: str) -> str:
+    """What stands between ` --- ` and ` --- ` within the first line that has both, if any has."""
+    found = re.search(r".* --- (.*?) --- .*", text)
+    return found[1] if found else text

@@ -20,7 +20,7 @@ def math_comp(gold: str, text: str, question: str) -> float:
 
 
 def _amc(letter: str, text: str, question: str) -> bool:
-    """The letter in tags or a box or four times in a row, or the value of the option at the very end."""
+    """The letter in tags, a box, the last line or four times in a row, or the option's value at the very end."""
     tags = tagged(text)
     if letter * 4 in text or (tags and set(tags[-1]) in ({letter}, {letter.lower()})):
         return True
@@ -28,7 +28,14 @@ def _amc(letter: str, text: str, question: str) -> bool:
     if box and plain(box).lower() == letter.lower():
         return True
     value = _option(question, letter)
-    return bool(value) and value in text[-20 - len(value) :]
+    return (bool(value) and value in text[-20 - len(value) :]) or _ends_with(letter.lower(), text.lower())
+
+
+def _ends_with(letter: str, text: str) -> bool:
+    """Whether the last line is the letter, or has it in its first parentheses."""
+    line = text.strip().split("\n")[-1]
+    inside = line.split("(")[1].split(")")[0] if "(" in line and ")" in line else ""
+    return letter in (line.replace("*", "").strip(), inside)
 
 
 def _option(question: str, letter: str) -> str:
@@ -108,21 +115,50 @@ def _first_digits(text: str) -> str:
 def amps_hard(gold: str, text: str, comparer: Comparer) -> float | None:
     """An expression in the last box, or in the last dollar signs, up to a constant of integration (math/AMPS_Hard).
 
-    The comparison is math-verify's, with LiveBench's tolerance. Its own parser is the one of sympy with lark, which
-    cannot be installed beside math-verify's.
+    The comparison is math-verify's, with LiveBench's tolerance. LiveBench's own parser, sympy's with lark, fails on
+    some right answers: it reads `x (...)` as a function, and nothing at all with a backslash before a space.
     """
-    text = re.sub(r"\+ ?[cC]", "", text).replace("\n", "").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    answer = boxed(text)
+    text = _ADORNMENTS.sub("", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cdot", "*")
+    if not text:
+        return None
+    box = boxed(text)
+    answer = _in_dollars(text) if box is None else box
     if answer is None:
-        answer = _in_dollars(text)
-    if answer is None:
-        return float(text.removesuffix(".").endswith(gold)) if text else None
-    answer = answer.split("=")[-1]
+        return float(text.removesuffix(".").endswith(_as_compared(gold)))
+    answer = _expression(answer)
+    if _NO_EXPRESSION.search(answer) or answer.count("{") != answer.count("}"):
+        return 0.0
     return float(comparer.same(gold, answer, TOLERANCE) is True)
 
 
+_ADORNMENTS = re.compile(r"\+ ?[cC]|\\left|\\right|\\[bB]ig[lr]|\\[,;]|\n")
+_NO_EXPRESSION = re.compile(r"\\approx|%|(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+"""What LiveBench's parser does not read, or reads as other variables: approximations, per cent and words."""
+
+
+def _as_compared(gold: str) -> str:
+    """A ground truth as LiveBench looks for it at the end of a text without box and dollar signs."""
+    return re.sub(r"\\left|\\right", "", gold).replace(" ^", "^").replace("\\ ", "*")
+
+
 def _in_dollars(text: str) -> str | None:
-    found = re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text)
-    if not found:
+    """What stands between the last two dollar signs, a double one at the very end counting as one."""
+    if text.count("$") < 2:
         return None
-    return "".join(found[-1]).split("\\quad \\text{or} \\quad")[-1]
+    close = text.rfind("$")
+    if text[close - 1] == "$":
+        close -= 1
+    answer = text[text.rfind("$", 0, close) + 1 : close]
+    return answer if "=" in answer else answer.split("\\quad \\text{or} \\quad")[-1]
+
+
+def _expression(answer: str) -> str:
+    """An answer without its left side and fonts, and with braces around arguments, by LiveBench's substitutions."""
+    answer = re.sub(r".*?\$(.*?)\$.*", r"\1", answer.split("=")[-1])
+    for font in ("text", "textbf", "overline"):
+        answer = re.sub(rf"\\{font}\{{(.*?)\}}", r"\1", answer)
+    answer = re.sub(r"\\boxed\{(.*)\}", r"\1", answer)
+    answer = re.sub(r"frac([^{])(.)", r"frac{\1}{\2}", answer)
+    answer = re.sub(r"sqrt([^{\[])", r"sqrt{\1}", answer).replace("$", "").strip().removesuffix(".")
+    digits = answer.replace(",", "")
+    return digits if digits.isdigit() else answer

@@ -3,7 +3,7 @@
 import re
 from itertools import product
 
-from opdlm.evaluate.scorers.livebench.extraction import bold, boxed, plain, tagged
+from opdlm.evaluate.scorers.livebench.extraction import bold, boxed, plain, tagged_anyhow
 
 NEW_FORMAT = "2024-11-25"
 """Release from which on answers stand between solution tags."""
@@ -53,7 +53,7 @@ def _zebra_word(gold: str, text: str) -> float | None:
 def _zebra_list(gold: str, text: str) -> float | None:
     """Several words: the mean of the share that is right and of whether all are."""
     wanted = gold.split(",")
-    found = tagged(text)
+    found = tagged_anyhow(text)
     if not found:
         box = boxed(text)
         last_line = text.strip().split("\n")[-1]
@@ -77,11 +77,12 @@ def _same_word(wanted: str, given: str) -> bool:
 
 def web_of_lies(gold: str, text: str) -> float | None:
     """Three times yes, no or unknown, in order (reasoning/web_of_lies_v2)."""
-    found = next(iter(tagged(text)[-1:]), None)
+    found = next(iter(tagged_anyhow(text)[-1:]), None)
     if found is None:
         found = _bold_truths(text)
     if found is None or not found.strip():
-        found = boxed(text.replace("\\textbf{", "\\boxed{")) or found
+        box = boxed(text.replace("\\textbf{", "\\boxed{"))
+        found = found if box is None else box
     if found is None:
         found = _plain_truths(text)
     if not found:
@@ -104,9 +105,12 @@ def _plain_truths(text: str) -> str | None:
 
 
 def spatial(gold: str, text: str) -> float | None:
-    """A number or shape in one of the last three bold words (reasoning/spatial)."""
+    """A number or shape in one of the last three bold words, in a box, or as the whole text (reasoning/spatial)."""
     words = [word.strip().lower() for word in re.findall(r"\*\*([^*]+)\*\*", text)[-3:]]
-    if not words:
+    box = boxed(text)
+    if text == gold or (box is not None and re.sub(r"\\(?:textbf|mathbf|text)\{|\}", "", box) == gold):
+        return 1.0
+    if not words and box is None:
         return None
     wanted = gold.strip().lower()
     return float(any(_same_shape(wanted, word) for word in words))

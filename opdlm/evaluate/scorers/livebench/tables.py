@@ -10,9 +10,10 @@ from io import StringIO
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from opdlm.evaluate.scorers.livebench.extraction import boxed, plain
+from opdlm.evaluate.scorers.livebench.extraction import boxed, plain, tagged
 
 BELOW = 1e-6
 """How far apart two numbers of a table may lie."""
@@ -20,10 +21,14 @@ LITERAL_ERRORS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionErro
 
 
 def column_type(gold: str, text: str) -> float:
-    """The name of a column's class, alone or in a box, by its letters, digits and underscores (data_analysis/cta)."""
-    box = boxed(text)
+    """The name of a column's class at the end of the text or of a box (data_analysis/cta).
+
+    Its letters, digits and underscores count. A box is one with braces.
+    """
+    box = boxed(text) if "\\boxed{" in text else None
     given = text if box is None else plain(box)
-    return float(re.sub(r"\W", "", gold.lower()) == re.sub(r"\W", "", given.lower()))
+    name = re.sub(r"\W", "", gold.lower())
+    return float(bool(name) and re.sub(r"\W", "", given.lower()).endswith(name))
 
 
 def table_join(gold: dict[str, str], text: str) -> float | None:
@@ -33,21 +38,38 @@ def table_join(gold: dict[str, str], text: str) -> float | None:
         return None
     right = sum(bool(gold.get(name)) and gold[name] == value for name, value in given.items())
     wrong = len(given) - right
-    missed = sum(not given.get(name) or given[name] != value for name, value in gold.items())
-    return round(2 * right / (2 * right + wrong + missed), 2)
+    mistaken = sum(bool(gold.get(name)) and gold[name] != value for name, value in given.items())
+    missed = sum(not given.get(name) for name in gold)
+    return float(np.round(2 * right / (2 * right + wrong + mistaken + missed), 2))
 
 
 def _dictionary(text: str) -> dict[Any, Any]:
-    """The dictionary in the last Python fence, else the last fence, else the last box, else the whole text."""
+    """The dictionary that the text or its last answer between tags is, or else holds; without values that are none."""
+    while found := tagged(text, lines=True):
+        text = found[-1].strip()
+    value = _literal(text)
+    if value is None:
+        value = _literal(_fenced(text).replace("null", "None"))
+    return {name: other for name, other in value.items() if other is not None} if isinstance(value, dict) else {}
+
+
+def _fenced(text: str) -> str:
+    """What stands in the last Python fence, else the last JSON fence, else the last fence, else the last box."""
     line = text.replace("\n", "")
-    found = re.findall(r"```python(.*?)```", line) or re.findall(r"```(.*?)```", line)
-    if not found and (box := boxed(line)) is not None:
-        found = [re.sub(r"\\text{['|\"](.*?)['|\"]}", r"'\1'", box).replace("\\", "")]
+    for language in ("python", "json", ""):
+        found = re.findall(rf"```{language}(.*?)```", line)
+        if found:
+            return str(found[-1])
+    box = boxed(line)
+    return text if box is None else re.sub(r"\\text{['|\"](.*?)['|\"]}", r"'\1'", box).replace("\\", "")
+
+
+def _literal(text: str) -> Any:
+    """The value that a text is as a Python literal; none if it is none."""
     try:
-        value = ast.literal_eval(found[-1] if found else text)
+        return ast.literal_eval(text)
     except LITERAL_ERRORS:
-        return {}
-    return value if isinstance(value, dict) else {}
+        return None
 
 
 def table_reformat(gold: str, text: str, question: str) -> float | None:
@@ -81,8 +103,8 @@ def _wanted(question: str) -> tuple[str, dict[str, Reader]]:
 
 def _cleaned(text: str) -> str:
     """The last answer between tags, the last JSON or HTML fence, or the text without its fences."""
-    found = re.findall(r"<solution>(.*?)</solution>", text, re.DOTALL)
-    text = found[-1].strip() if found else text
+    while found := tagged(text, lines=True):
+        text = found[-1].strip()
     for language in ("json", "html"):
         blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
         if blocks:
@@ -91,9 +113,10 @@ def _cleaned(text: str) -> str:
 
 
 def _readings(layout: str, reader: Reader, text: str, wanted: pd.DataFrame) -> Iterator[pd.DataFrame | None]:
-    """The whole text as a table, and then the table within other words."""
-    yield _read(reader, text)
-    if layout in ("csv", "tsv"):
+    """The whole text as a table, and then the table within other words; of TSV only if the whole is none."""
+    whole = _read(reader, text)
+    yield whole
+    if layout == "csv" or (layout == "tsv" and whole is None):
         yield _from_header(text, [str(name) for name in wanted.columns], "," if layout == "csv" else "\t")
     elif layout == "jsonl":
         yield _from_lines(text, [str(name) for name in wanted.columns])
