@@ -30,6 +30,10 @@ DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
         ("def f(x, *, y=1): return x + y", ["assert f(1, y=5) == 6", "assert all(f(n) == n + 1 for n in range(3))"]),
         ("def f(x): raise KeyError(x)", ["try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False"]),
         (
+            "class Odd(ValueError): pass\ndef f(x): raise Odd('no ' + str(x))",
+            ["try:\n    f(1)\nexcept ValueError as error:\n    assert 'no 1' in str(error)\nelse:\n    assert False"],
+        ),
+        (
             "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(x): return P(x).x",
             ["assert f(1)"],
         ),
@@ -49,10 +53,32 @@ DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
             ["assert f(0)"],
         ),
         ("if __name__ == '__main__':\n    raise SystemExit\ndef f(x): return 1", ["assert f(0)"]),
+        (
+            "def f(x):\n    yield x\n    yield 2",
+            ["assert set(f(1)) == {1, 2} and next(f(1)) == 1", "assert f(1) != [1, 2]"],
+        ),
+        ("def f(x): return filter(None, x)", ["assert list(f([0, 1])) == [1]"]),
+        ("def f(x): return {x: 2}.keys()", ["assert sorted(f(1)) == [1]"]),
+        ("from fractions import Fraction\ndef f(x): return Fraction(x, 2)", ["assert f(1) == 0.5", "assert f(2) == 1"]),
+        ("from decimal import Decimal\ndef f(x): return [Decimal('0.5')]", ["assert f(1) == [0.5]"]),
+        ("def f(x, kind): return [y for y in x if type(y) != kind]", ["assert f([1, 2.0], int) == [2.0]"]),
+        ("def f(n): return [1.5] * n", ["assert f(10 ** 6) == [1.5] * 10 ** 6"]),
     ],
 )
 def test_right_programs_pass(launcher, code, tests):
     assert run_tests(launcher, code, tests, "f", 5).reason == "correct"
+
+
+@pytest.mark.parametrize(("value", "reason"), [("a + b", "correct"), ("a - b", "wrong")])
+def test_a_function_may_have_the_name_of_a_builtin(launcher, value, reason):
+    tests = ["assert sum(10, 15) == 25", "assert sum(1, 2) == 3"]
+    assert run_tests(launcher, f"def sum(a, b): return {value}", tests, None, 5).reason == reason
+
+
+def test_builtins_of_the_tests_are_their_own(launcher):
+    program = "def f(x): return 1\ndef abs(x): return 0\ndef sum(x): return 6"
+    assert run_tests(launcher, program, ["assert abs(f(1) - 2) < 1e-6"], None, 5).reason == "wrong"
+    assert run_tests(launcher, program, ["assert sum([f(1)]) == 6"], "f", 5).reason == "wrong"
 
 
 EQUAL = "class E:\n    def __eq__(s, o): return True\n    def __bool__(s): return True\n"

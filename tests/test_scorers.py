@@ -12,7 +12,7 @@ from opdlm.config.data import Source
 from opdlm.data.rows import Row
 from opdlm.data.sources import read_file
 from opdlm.errors import DataError
-from opdlm.evaluate.scorers import code, math
+from opdlm.evaluate.scorers import code, math, programs
 from opdlm.evaluate.scorers.registry import SCORERS
 from opdlm.records import Sample
 
@@ -252,16 +252,16 @@ CODE_ROW = Row(question="Double.", entry_point="f", test_list=["assert f(2) == 4
     ],
 )
 def test_the_program_is_found_in_an_answer(text):
-    assert code.extract(text, "f").strip() == GOOD
+    assert programs.extract(text, "f").strip() == GOOD
 
 
 @pytest.mark.parametrize("text", ["", "I cannot.", "Use `f`, it doubles.", "```python\n```"])
 def test_prose_is_no_program(text):
-    assert code.extract(text, "f") is None
+    assert programs.extract(text, "f") is None
 
 
 def test_without_an_entry_point_all_python_blocks_make_the_program():
-    assert code.extract("```python\na = 1\n```\n```\nno\n```\n```python\nb = 2\n```", None) == "a = 1\n\nb = 2"
+    assert programs.extract("```python\na = 1\n```\n```\nno\n```\n```python\nb = 2\n```", None) == "a = 1\n\nb = 2"
 
 
 SCRIPTS = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```\n"
@@ -278,14 +278,14 @@ SCRIPTS = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n`
     ],
 )
 def test_of_several_scripts_the_last_is_meant(text, program):
-    assert code.extract(text, None, last=True) == program
+    assert programs.extract(text, None, last=True) == program
 
 
 def test_of_several_blocks_with_the_method_the_last_is_meant():
     draft, final = ("class Solution:\n    def f(self, x):\n        return " + value for value in ("1", "2"))
     text = f"```python\n{draft}\n```\nNo:\n```python\n{final}\n```\nUse it:\n```python\nprint(Solution().f(1))\n```"
-    assert code.extract(text, "f", last=True) == final
-    assert code.extract(text, "f") == draft
+    assert programs.extract(text, "f", last=True) == final
+    assert programs.extract(text, "f") == draft
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Program:
             raise self._failed(Failure("runtime_error", "the program ended before it answered"))
         if "error" in message:
             name, detail = str(message["error"]), str(message.get("detail", ""))
-            raise self._failed(_reason(name, detail), name)
+            raise self._failed(_reason(name, detail), str(message.get("kind", name)))
         return message
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], solution: bool = False) -> Any:
@@ -101,10 +101,10 @@ class Program:
 
         return stand_in
 
-    def _failed(self, failure: Failure, name: str = "") -> Exception:
+    def _failed(self, failure: Failure, kind: str = "") -> Exception:
         self.failure = failure
         try:
-            self.raised = EXPECTABLE.get(name, ProgramError)(failure.detail)
+            self.raised = EXPECTABLE.get(kind, ProgramError)(failure.detail)
         except TypeError:  # UnicodeDecodeError and the like want other arguments
             self.raised = ProgramError(failure.detail)
         return self.raised
@@ -203,7 +203,8 @@ def _judged(program: Program, tests: list[str], entry_point: str | None) -> Fail
     unknown = unknown_names(tests)
     modules = {name for name in unknown if _is_module(name, tests)}  # MBPP+ leaves `import math` to the program
     namespace.update({name: importlib.import_module(name) for name in modules})
-    for name in ({"candidate", *unknown} | ({entry_point} if entry_point else set())) - modules:
+    wanted = {entry_point} if entry_point else unknown - modules or the_builtin(tests)
+    for name in {"candidate", *unknown, *wanted} - modules:
         namespace[name] = program.function(entry_point if name == "candidate" and entry_point else name)
     try:
         program.receive()
@@ -228,6 +229,13 @@ def _place(error: BaseException, tests: list[str]) -> str:
             line = tests[int(frame.filename[6:-1])].splitlines()[frame.lineno - 1].strip()
             return f"{type(error).__name__} in: {line}"
     return type(error).__name__
+
+
+def the_builtin(tests: list[str]) -> set[str]:
+    """The one builtin that tests call, if it is one: the program's own function of that name (`sum` of MBPP)."""
+    calls = (node.func for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call))
+    names = {function.id for function in calls if isinstance(function, ast.Name)}
+    return names if len(names) == 1 and names <= set(dir(builtins)) else set()
 
 
 def unknown_names(tests: list[str]) -> set[str]:

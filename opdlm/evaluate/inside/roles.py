@@ -52,7 +52,8 @@ def _failure(error: BaseException) -> dict[str, str]:
         detail = str(error)[:200]
     except BaseException:  # an exception of the program may do anything in __str__
         detail = ""
-    return {"error": type(error).__name__, "detail": detail}
+    known = (base.__name__ for base in type(error).__mro__ if getattr(builtins, base.__name__, None) is base)
+    return {"error": type(error).__name__, "kind": next(known), "detail": detail}
 
 
 def serve(code: str, prelude: bool, requests: BinaryIO, replies: BinaryIO) -> None:

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -14,12 +13,12 @@ from opdlm.evaluate.inside.plain import MAX_BYTES
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome, run_calls, run_tests
 from opdlm.evaluate.scorers import published_code
-from opdlm.evaluate.scorers.stdio import run_cases
+from opdlm.evaluate.scorers.programs import extract, program
+from opdlm.evaluate.scorers.stdio import as_livecodebench_runs, run_cases
 from opdlm.evaluate.scorers.verdicts import unanswered, verdict
 from opdlm.records import Sample
 from opdlm.verdicts import Verdict
 
-FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 PLUS = "plus: {}"
 """How the detail of a verdict begins if its row has further tests, which count only if the tests proper hold."""
 
@@ -103,11 +102,13 @@ def _calls(row: Row) -> list[tuple[str, str]]:
 
 
 def _judged(launcher: Launcher, row: Row, sample: Sample) -> Verdict:
-    code = extract(sample.text, row.entry_point, last=row.test_method != "function")
+    code = program(row, sample.text)
     outcome = None if code is None else _outcome(launcher, row, code)
     published = _published(launcher, row, sample.text, code, outcome)
     if code is None or outcome is None:
         return unanswered(sample, published)
+    if _is_livecodebench_script(row) and outcome.reason in ("runtime_error", "syntax_error"):
+        outcome = _outcome(launcher, row, as_livecodebench_runs(code, outcome.reason == "syntax_error"))
     if row.plus_test_list:
         outcome = _with_plus(launcher, row, code, outcome)
     if outcome.reason == "syntax_error" and sample.finish == "length":
@@ -122,11 +123,11 @@ def _published(launcher: Launcher, row: Row, text: str, code: str | None, outcom
     """
     if row.livebench_task:
         return outcome is not None and outcome.reason == "correct"
-    program = published_code.program(row, text, extract(text, row.entry_point))
-    if program is None or published_code.cannot_pass(row, program):
+    theirs = published_code.program(row, text, extract(text, row.entry_point))
+    if theirs is None or published_code.cannot_pass(row, theirs):
         return False
-    if outcome is None or program != code:
-        outcome = _outcome(launcher, row, program)
+    if outcome is None or theirs != code:
+        outcome = _outcome(launcher, row, theirs)
     return published_code.passes(row, outcome)
 
 
@@ -139,6 +140,10 @@ def _outcome(launcher: Launcher, row: Row, code: str) -> Outcome:
     return run_tests(launcher, code, row.test_list, row.entry_point, row.test_time_limit)
 
 
+def _is_livecodebench_script(row: Row) -> bool:
+    return row.test_method == "stdio" and row.comparison == "lines" and not row.livebench_task
+
+
 def _with_plus(launcher: Launcher, row: Row, code: str, base: Outcome) -> Outcome:
     """The outcome of the tests proper, with that of the further tests in its detail."""
     if base.reason != "correct":
@@ -147,60 +152,3 @@ def _with_plus(launcher: Launcher, row: Row, code: str, base: Outcome) -> Outcom
     if plus.reason == "correct":
         return Outcome("correct", PLUS.format("passed"))
     return Outcome("correct", f"{PLUS.format('failed')}; {plus.reason}, {plus.detail}")
-
-
-def extract(text: str, entry_point: str | None, last: bool = False) -> str | None:
-    """The program in an answer, or none.
-
-    It is a block that defines the entry point (as a function, a class, or a method of a class), else it is made of the
-    Python blocks, else of all blocks. A text that goes on from a fence opened by the prompt (spec 6.3) starts with a
-    block that only ends.
-
-    For rows with Python tests it is the first of several such blocks, and where none defines the entry point, all of
-    them (spec 6.2). With `last`, for scripts and LiveCodeBench, it is the last one: an answer ends with the program it
-    means, and two scripts in a row are none. LiveCodeBench takes what stands between the last two lines with a fence.
-    That is the same but for the ends of answers where its rule finds prose or nothing: a last block that was not
-    closed, a sample of the output after the program, and a program without any fence.
-    """
-    blocks = _blocks(text, entry_point)
-    if entry_point:
-        defining = [block for _, block in blocks if _defines(block, entry_point)]
-        if defining:
-            return defining[-1 if last else 0]
-    python = [block for language, block in blocks if language in ("python", "python3", "py")]
-    chosen = python or [block for _, block in blocks]
-    return "\n\n".join(chosen[-1:] if last else chosen) or None
-
-
-def _blocks(text: str, entry_point: str | None) -> list[tuple[str, str]]:
-    """Language and content of each fenced block; a block that is never closed goes to the end of the text."""
-    fences = list(FENCE.finditer(text))
-    head = text[: fences[0].start()] if fences else text
-    inside = not (fences and fences[0][1]) and _is_code(head, entry_point)
-    blocks, language, position = [], "python", 0
-    for fence in [*fences, None]:
-        if inside:
-            blocks.append((language, text[position : fence.start() if fence else len(text)].strip("\n")))
-        if fence:
-            language, position = fence[1].lower(), fence.end()
-            inside = not inside or bool(language)  # a fence with a language never closes
-    return [(language, block) for language, block in blocks if block.strip()]
-
-
-def _defines(block: str, entry_point: str) -> bool:
-    name = re.escape(entry_point)
-    defined = rf"^(?:(?:async )?(?:def|class) +{name}\b|{name} *=)"
-    if "class Solution" in block:
-        defined += rf"|^[ \t]+def +{name}\b"
-    return bool(re.search(defined, block, re.MULTILINE))
-
-
-def _is_code(text: str, entry_point: str | None) -> bool:
-    """Whether text without a fence is a program: it defines the entry point, or at least a function, in Python."""
-    if entry_point and _defines(text, entry_point):
-        return True
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Import) for node in tree.body)

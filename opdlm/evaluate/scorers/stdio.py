@@ -1,11 +1,13 @@
 """Programs that read standard input and write standard output. Outputs are compared here, outside the sandbox."""
 
+import ast
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from opdlm.data.rows import Comparison
 from opdlm.evaluate.inside.plain import MAX_BYTES
+from opdlm.evaluate.inside.roles import PRELUDE
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome, run_stdio
 from opdlm.evaluate.scorers import published_code
@@ -39,6 +41,30 @@ def run_cases(
         if outcome.reason != "correct" and not counted:
             return outcome
     return outcome if counted == (outcome.reason == "correct") else replace(outcome, published=counted)
+
+
+EXITS = "import builtins, sys\ndef end(*_): raise SystemExit\nsys.exit = builtins.exit = builtins.quit = end\ndel end"
+"""LiveCodeBench's grader does not look at the status with which a program exits."""
+
+
+def as_livecodebench_runs(code: str, as_function: bool) -> str:
+    """A program with what LiveCodeBench grants it: imported modules, deep recursion, any exit, a `return` anywhere.
+
+    Its grader makes a function of each program. That breaks some (`global`, `max = max(a)`), so here only those become
+    one that Python refuses otherwise.
+    """
+    return f"{EXITS}\n{PRELUDE}\n{_function(code) if as_function else code}"
+
+
+def _function(code: str) -> str:
+    function = ast.parse("def program(): pass\nprogram()")
+    try:
+        statements = ast.parse(code).body
+        if statements and isinstance(function.body[0], ast.FunctionDef):
+            function.body[0].body = statements
+        return ast.unparse(function)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code
 
 
 def same_tokens(actual: str, expected: str) -> bool:

@@ -15,6 +15,7 @@ from opdlm.errors import DataError
 from opdlm.evaluate.scorers import code, ifeval
 from opdlm.evaluate.scorers.livebench import language, mathematics, reasoning, tables
 from opdlm.evaluate.scorers.math import Comparer
+from opdlm.evaluate.scorers.programs import extract
 from opdlm.evaluate.scorers.verdicts import graded, unanswered
 from opdlm.records import Sample
 from opdlm.verdicts import Verdict
@@ -120,7 +121,7 @@ def _share(row: Row, sample: Sample, comparer: Comparer) -> float | None:
 def _completed(row: Row, sample: Sample) -> Sample:
     """The sample with the beginning of a program that the question gives, if its answer leaves that out."""
     start = row.livebench.get("partial_solution")
-    program = code.extract(sample.text, row.entry_point, last=row.test_method != "function")
+    program = extract(sample.text, row.entry_point, last=row.test_method != "function")
     if not start or program is None or program.startswith(start):
         return sample
     return sample.model_copy(update={"text": f"```python\n{start}\n{program}\n```"})
