@@ -15,7 +15,7 @@ from opdlm.errors import SandboxError
 from opdlm.evaluate import launcher as launching
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import run_stdio, run_tests
-from tests.test_sandbox import DOUBLE, EQUAL, FORGED, KILL, descendants, wait_until
+from tests.test_sandbox import DOUBLE, EQUAL, FORGED, KILL, WITH_NUMPY, descendants, wait_until
 
 
 def refuse(monkeypatch, *enclosures: str) -> None:
@@ -72,6 +72,7 @@ def test_bubblewrap_serves_where_namespaces_are_refused(monkeypatch):
         look = "import os\nprint(os.getuid(), os.path.exists('/etc'), os.path.exists('/proc'), os.listdir('/home'))"
         assert run_stdio(wrapped, look, b"", 5).stdout == b"65534 False False []\n"
         assert run_stdio(wrapped, "print(input())", b"in\n", 5).stdout == b"in\n"
+        assert run_tests(wrapped, WITH_NUMPY, DOUBLE, "f", 10).reason == "correct"
 
 
 @needs_bubblewrap
@@ -150,13 +151,17 @@ def test_without_a_sandbox_programs_get_their_verdict_and_a_runaway_is_killed(ba
     wait_until(lambda: not descendants(bare._starter.pid))
 
 
+def test_without_a_sandbox_numpy_is_at_hand(bare):
+    assert run_tests(bare, WITH_NUMPY, DOUBLE, "f", 10).reason == "correct"
+
+
 def test_without_a_sandbox_a_script_has_a_folder_of_its_own_that_goes_with_it(bare, monkeypatch):
     monkeypatch.setenv("CANARY_SECRET", "s3cret")
     write = "import os\nopen('x', 'w').write(input())\nprint(os.getcwd(), os.listdir(), sorted(os.environ))"
     output = run_stdio(bare, write, b"1\n", 5)
     folder, seen = output.stdout.decode().strip().split(" ", 1)
-    assert (output.end, seen) == ("ok", "['x'] ['HOME', 'LANG', 'PATH']")
-    wait_until(lambda: not Path(folder).exists())
+    assert (output.end, seen) == ("ok", "['x'] ['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PATH']")
+    wait_until(lambda: not Path(folder).parent.exists())
 
 
 def test_without_a_sandbox_files_and_networks_are_out_of_reach_where_the_kernel_can_do_that(bare, tmp_path):

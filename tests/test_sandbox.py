@@ -12,6 +12,7 @@ import pytest
 from opdlm.evaluate.sandbox import Outcome, run_calls, run_stdio, run_tests
 
 DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
+WITH_NUMPY = "import numpy as np\ndef f(x): return np.sum(np.array([x, x]) @ np.eye(2, dtype=int))"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,8 @@ DOUBLE = ["assert f(3) == 6", "assert f(-1) == -2"]
     [
         ("def f(x): return 2 * x", DOUBLE),
         ("def f(x): return 2 * x", ["assert candidate(3) == 6"]),
+        (WITH_NUMPY, DOUBLE),
+        ("import numpy as np\ndef f(x): return [np.float64(x), np.bool_(x)]", ["assert f(1) == [1.0, True]"]),
         ("def f(x): return x > 1", ["assert f(2) is True", "assert not f(0)", "assert f(2)"]),
         ("def f(x): return x / 3", ["import math", "assert abs(f(1) - 0.3333333) < 1e-6 and math.isclose(f(3), 1)"]),
         ("def f(x): return None", ["assert f(1) is None"]),
@@ -219,10 +222,11 @@ def test_each_call_has_the_time_that_all_python_tests_share(launcher):
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("import os\nprint(sorted(os.environ))", "['HOME', 'LANG', 'PATH']"),
+        ("import os\nprint(sorted(os.environ))", "['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PATH']"),
         ("import os\nprint(sorted(os.listdir('/dev')), os.getpid(), os.getppid())", "['null', 'urandom'] 1 0"),
         ("print(open('/usr/x', 'w'))", ""),
         ("import os\nos.mkdir('/new')", ""),
+        ("import numpy\nopen(numpy.__file__, 'a')\nprint('opened')", ""),
         ("import sys\nprint(sys.argv, sys.orig_argv)", "['solution.py'] ['solution.py']"),
         ("import os\nos.setuid(0)", ""),
         ("import socket\nsocket.create_connection(('127.0.0.1', 22), 1)", ""),

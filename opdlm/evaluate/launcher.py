@@ -4,6 +4,7 @@ The demo needs nothing installed: root, and an ordinary user with user namespace
 nothing is run, unless someone permits it: then programs are processes with limits and no more, and a warning says so.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from typing import Any, Literal
 import opdlm
 from opdlm.errors import SandboxError
 from opdlm.evaluate.inside import __main__ as inside
-from opdlm.evaluate.inside.isolation import HOME, NOBODY, UNCONFINED, UNFILTERED, Limits
+from opdlm.evaluate.inside.isolation import HOME, LIBRARIES, NOBODY, UNCONFINED, UNFILTERED, Limits
 
 START_SECONDS = 30.0
 """Patience with the start and with the end of a sandbox."""
@@ -77,6 +78,7 @@ class Launcher:
         self._enclosure: Literal["namespaces", "bubblewrap", "none"] = "namespaces"
         self._bubblewrap: list[str] = []
         self._user: int | None = None
+        self._libraries = _libraries()
         self._lacking = 0
         self._orders, self._inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -128,7 +130,7 @@ class Launcher:
             return ""
         more, program = "bubblewrap (`bwrap`) is not installed", shutil.which("bwrap")
         if program:
-            self._enclosure, self._bubblewrap = "bubblewrap", _bubblewrap(program)
+            self._enclosure, self._bubblewrap = "bubblewrap", _bubblewrap(program, self._libraries)
             # The limit on processes does not hold for root, but nobody may be unable to read the Python installation.
             for self._user in (NOBODY, None) if os.geteuid() == 0 else (None,):
                 more = self._trouble()
@@ -172,7 +174,8 @@ class Launcher:
         try:
             try:
                 with suppress(BrokenPipeError), open(lifeline, "wb") as stream:
-                    order = {**order, "limits": limits, "enclosure": self._enclosure}
+                    around = {"limits": limits, "enclosure": self._enclosure, "libraries": self._libraries}
+                    order = {**order, **around}
                     stream.write(json.dumps(order).encode() + b"\n")
                     stream.flush()
                     yield cell
@@ -231,12 +234,19 @@ def _end(bubblewrap: "subprocess.Popen[bytes]") -> None:
         bubblewrap.wait()
 
 
+def _libraries() -> list[str]:
+    """Folders of NumPy, which the harnesses of all benchmarks have at hand."""
+    found = importlib.util.find_spec("numpy")
+    package = Path(str(found.origin if found else "")).parent
+    return [str(folder) for folder in (package, package.with_name("numpy.libs")) if found and folder.is_dir()]
+
+
 def _python() -> list[str]:
     # The interpreter itself, not the link in a virtual environment: packages stay outside.
     return [os.path.realpath(sys.executable), "-E", "-s", "-S", "-m", str(inside.__package__)]
 
 
-def _bubblewrap(program: str) -> list[str]:
+def _bubblewrap(program: str, libraries: list[str]) -> list[str]:
     links = [f"/{name}" for name in ("lib", "lib64") if os.path.islink(f"/{name}")]
     folders = {"/usr", "/lib", "/lib64", sys.base_prefix} - set(links)
     package = str(Path(opdlm.__file__).parent)
@@ -244,6 +254,8 @@ def _bubblewrap(program: str) -> list[str]:
     command += ["--cap-drop", "ALL", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     for folder in sorted(folder for folder in folders if os.path.isdir(folder)):
         command += ["--ro-bind", folder, folder]
+    for folder in libraries:
+        command += ["--ro-bind", folder, f"{LIBRARIES}/{Path(folder).name}"]
     for link in links:
         command += ["--symlink", os.readlink(link), link]
     command += ["--dev", "/dev", "--remount-ro", "/dev", "--ro-bind", package, "/package/opdlm"]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from opdlm.evaluate.inside import bare, judging, roles
-from opdlm.evaluate.inside.isolation import HOME, Limits, add_walls, drop_rights, enter_namespaces
+from opdlm.evaluate.inside.isolation import HOME, LIBRARIES, Limits, add_walls, drop_rights, enter_namespaces
 
 LACKING = 40
 """Exit status of a sandbox in which nothing is to be done, plus the walls that it lacks; 0 if it lacks none."""
@@ -51,29 +51,29 @@ def _start_one(descriptors: list[int]) -> None:
     with open(lifeline, "rb", closefd=False) as stream:
         order = json.loads(stream.readline())
     limits = Limits(*order["limits"])
-    is_bare, home = order["enclosure"] == "none", HOME
+    is_bare, folder = order["enclosure"] == "none", ""
     try:
         if order["enclosure"] == "namespaces":
-            enter_namespaces(limits)
+            enter_namespaces(limits, order["libraries"])
         elif is_bare:
-            home = bare.own_folder()
+            folder = bare.own_folder(order["libraries"])
         child = os.fork()
         if child == 0:
             drop_rights(limits)
-            missing = add_walls(home, is_bare)
+            missing = add_walls(folder + HOME, [*order["libraries"], folder + LIBRARIES], is_bare)
     except OSError as error:
         os.write(report, json.dumps({"failed": str(error)}).encode())
         os._exit(1)
     if child == 0:
         os.close(lifeline)
         os.close(report)
-        _run(order, pipes, home, missing)
+        _run(order, pipes, folder, missing)
         return
     for descriptor in pipes:
         os.close(descriptor)
     status = _supervised(child, lifeline, is_bare)
     if is_bare:
-        bare.clear(home)
+        bare.clear(folder)
     os.write(report, json.dumps({"status": status}).encode())
     os._exit(0)
 
@@ -94,14 +94,16 @@ def _supervised(child: int, lifeline: int, is_bare: bool) -> int:
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128
 
 
-def _run(order: dict[str, Any], pipes: list[int], home: str, missing: int) -> None:
-    """Process 1 of the sandbox."""
+def _run(order: dict[str, Any], pipes: list[int], root: str, missing: int) -> None:
+    """Process 1 of the sandbox, whose home and libraries are beneath `root`."""
+    home = root + HOME
     os.chdir(home)
     os.environ.clear()
-    os.environ.update({"HOME": home, "PATH": "/usr/bin", "LANG": "C.UTF-8"})
+    os.environ.update({"HOME": home, "PATH": "/usr/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"})
     sys.argv[:] = sys.orig_argv[:] = ["solution.py"]  # a program may look for arguments of its own
     python = (sys.base_prefix, sys.base_exec_prefix)
     sys.path[:] = [folder for folder in sys.path if folder.startswith(python) and os.path.exists(folder)]
+    sys.path.append(root + LIBRARIES)
     role = order["role"]
     if role == "nothing":  # a try-out of the machine
         sys.exit(LACKING + missing if missing else 0)

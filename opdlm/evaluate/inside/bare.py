@@ -9,12 +9,16 @@ import os
 import signal
 from pathlib import Path
 
+from opdlm.evaluate.inside.isolation import HOME, LIBRARIES
+
 ADOPT_ORPHANS = 36
 """<linux/prctl.h>"""
 
 
-def own_folder() -> str:
-    """A new empty folder. Processes whose parents end become this process's children from now on.
+def own_folder(libraries: list[str]) -> str:
+    """A new folder with an empty `home`, and with `libraries`, where Python finds the given ones.
+
+    Processes whose parents end become this process's children from now on.
 
     Raises:
         OSError: the kernel refuses that or does not list children, or there is no place for a folder.
@@ -24,7 +28,12 @@ def own_folder() -> str:
     if ctypes.CDLL(None, use_errno=True).prctl(ADOPT_ORPHANS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) is refused")
     _children()
-    return tempfile.mkdtemp(prefix="opdlm-")
+    folder = tempfile.mkdtemp(prefix="opdlm-")
+    os.mkdir(folder + HOME)
+    os.mkdir(folder + LIBRARIES)
+    for library in libraries:
+        os.symlink(library, f"{folder}{LIBRARIES}/{os.path.basename(library)}")
+    return folder
 
 
 def clear(folder: str) -> None:

@@ -1,7 +1,7 @@
 """Isolation of the calling process with Linux namespaces, resource limits, and walls around system calls and files; the
 standard library is all it needs.
 
-Covered: file system (a new root that holds the Python installation and the system libraries read-only, two small
+Covered: file system (a new root that holds the Python installation, the system libraries and NumPy read-only, two small
 memory-backed folders, /dev/null and /dev/urandom, and nothing else, not even /proc), processes, network (not even
 loopback), System V and POSIX IPC, capabilities, identity (root becomes `nobody`), further user namespaces, memory,
 number of processes, processor time, size and number of files, system calls that no program of a contest needs. Not
@@ -19,7 +19,7 @@ from opdlm.evaluate.inside.landlock import confine
 from opdlm.evaluate.inside.seccomp import filter_calls
 
 NOBODY = 65534
-HOME = "/home"
+HOME, LIBRARIES = "/home", "/libraries"
 UNFILTERED, UNCONFINED = 1, 2
 """Walls that a kernel does not have: against system calls, around files."""
 
@@ -56,8 +56,12 @@ class MountAttributes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "namespace")]
 
 
-def enter_namespaces(limits: Limits) -> None:
+def enter_namespaces(limits: Limits, libraries: list[str]) -> None:
     """Cut the process off. Its next child is process 1 of the sandbox, and must call `drop_rights`.
+
+    Args:
+        limits: of the sandbox.
+        libraries: folders that can be read in `LIBRARIES`.
 
     Raises:
         OSError: the kernel refuses; the message names the step.
@@ -72,7 +76,7 @@ def enter_namespaces(limits: Limits) -> None:
         # The limit on processes does not hold for root, and the Python installation may be readable by root's own
         # name only; so root builds the new root first and becomes nobody then.
         _check(libc.unshare(apart), "unshare")
-        _build_root(libc, limits)
+        _build_root(libc, limits, libraries)
         user, group = NOBODY, NOBODY
         os.setgroups([])
         os.setresgid(group, group, group)
@@ -83,7 +87,7 @@ def enter_namespaces(limits: Limits) -> None:
     else:
         _check(libc.unshare(NEW_USER | apart), "unshare(user)")
         _become_nobody(own, user, group)
-        _build_root(libc, limits)
+        _build_root(libc, limits, libraries)
     # Whoever owns a user namespace may mount: a way around the limits on memory.
     _write(sysctl, "max_user_namespaces", "0")
     os.close(own)
@@ -96,7 +100,7 @@ def _become_nobody(own: int, user: int, group: int) -> None:
     _write(own, "gid_map", f"{NOBODY} {group} 1")
 
 
-def _build_root(libc: ctypes.CDLL, limits: Limits) -> None:
+def _build_root(libc: ctypes.CDLL, limits: Limits, libraries: list[str]) -> None:
     """Move into a new root and let go of the old one."""
     _mount(libc, None, "/", None, RECURSIVE | PRIVATE)
     _mount(libc, "tmpfs", "/tmp", "tmpfs", NO_SUID | NO_DEVICES, "mode=755,size=1m")
@@ -107,9 +111,9 @@ def _build_root(libc: ctypes.CDLL, limits: Limits) -> None:
         if os.path.islink(f"/old{folder}"):
             os.symlink(os.readlink(f"/old{folder}"), folder)
         elif os.path.isdir(f"/old{folder}") and not os.path.exists(folder):
-            os.makedirs(folder)
-            _mount(libc, f"/old{folder}", folder, None, BIND | RECURSIVE)
-            _make_read_only(libc, folder)
+            _mount_read_only(libc, f"/old{folder}", folder)
+    for folder in libraries:
+        _mount_read_only(libc, f"/old{folder}", f"{LIBRARIES}/{os.path.basename(folder)}")
     os.mkdir("/dev")
     for device in ("/dev/null", "/dev/urandom"):
         os.close(os.open(device, os.O_CREAT | os.O_WRONLY, 0o644))
@@ -147,18 +151,19 @@ def drop_rights(limits: Limits) -> None:
         raise OSError(f"{os.__file__} cannot be read by an unprivileged user; Python must be readable by all")
 
 
-def add_walls(home: str, bare: bool) -> int:
+def add_walls(home: str, libraries: list[str], bare: bool) -> int:
     """Restrict calls and files of the calling process further, for good, as far as the kernel can.
 
     Args:
         home: the folder that may be written.
+        libraries: folders that may be read.
         bare: whether there is no new root and no process namespace.
 
     Returns:
         The walls that the kernel refuses, `UNFILTERED` and `UNCONFINED`.
     """
     missing = 0
-    readable = (*SYSTEM, "/dev/urandom") if bare else ("/",)
+    readable = (*SYSTEM, *libraries, "/dev/urandom") if bare else ("/",)
     try:
         confine(readable, (home, "/dev/null") if bare else (home, "/tmp", "/dev/null"))
     except OSError:
@@ -170,7 +175,9 @@ def add_walls(home: str, bare: bool) -> int:
     return missing
 
 
-def _make_read_only(libc: ctypes.CDLL, folder: str) -> None:
+def _mount_read_only(libc: ctypes.CDLL, source: str, folder: str) -> None:
+    os.makedirs(folder)
+    _mount(libc, source, folder, None, BIND | RECURSIVE)
     wanted = MountAttributes(set=READ_ONLY | NO_SUID | NO_DEVICES)
     size = ctypes.sizeof(wanted)
     result = libc.syscall(MOUNT_SETATTR, -1, folder.encode(), AT_RECURSIVE, ctypes.byref(wanted), size)

@@ -79,6 +79,8 @@ def _encode(value: Any) -> Any:
         return {"t": "Decimal", "v": str(value)}
     if kind is type and value in TYPES.values():
         return {"t": "type", "v": value.__name__}
+    if kind.__module__ == "numpy" and hasattr(value, "item") and not hasattr(value, "__len__"):
+        return _encode(value.item())  # a number, which is equal to Python's
     if kind in ITERABLES:
         return {"t": "items", "v": [_encode(item) for item in value]}
     if kind is re.Match:
