@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## the tiny run: teacher, conversion, distillation, table 1,
 
 test: $(INSTALLED)  ## all tests
 	@began=$$(date +%s); echo "== test: running pytest"; \
-	pytest --numprocesses logical --maxprocesses 8 --dist loadfile; \
+	pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder; \
 	echo "== test: took $$(( $$(date +%s) - began )) s"
 
 lint: $(INSTALLED)  ## style, types and workflow

@@ -21,6 +21,12 @@ hypothesis.settings.load_profile("untimed")
 VOCABULARY, MASK_TOKEN, END_TOKEN = 40, 39, 38
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes take the files that last longest first, so that none is at work alone at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def make_model(block_size: int | None = 4, seed: int = 0, tied: bool = True, head_dim: int = 8) -> Qwen3:
     """A random Qwen3 of two layers in fp32; large weights, so that its distributions are far from uniform."""
     shape = Shape(

@@ -21,6 +21,7 @@ WITH_NUMPY = "import numpy as np\ndef f(x): return np.sum(np.array([x, x]) @ np.
         ("def f(x): return 2 * x", DOUBLE),
         ("def f(x): return 2 * x", ["assert candidate(3) == 6"]),
         (WITH_NUMPY, DOUBLE),
+        ("def f(x): return x / 3", ["import numpy as np", "assert np.allclose(f(1), 1 / 3, rtol=1e-7, atol=0)"]),
         ("import numpy as np\ndef f(x): return [np.float64(x), np.bool_(x)]", ["assert f(1) == [1.0, True]"]),
         ("def f(x): return x > 1", ["assert f(2) is True", "assert not f(0)", "assert f(2)"]),
         ("def f(x): return x / 3", ["import math", "assert abs(f(1) - 0.3333333) < 1e-6 and math.isclose(f(3), 1)"]),

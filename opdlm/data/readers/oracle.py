@@ -1,8 +1,8 @@
 """When a result is right, as EvalPlus sees it: it agrees with what the reference solution returns.
 
-The text of this file is part of the tests of HumanEval+ and MBPP+, and runs in the tests' sandbox, which has the
-standard library only. The rules are those of EvalPlus 0.3.1 (evalplus/eval/__init__.py, _special_oracle.py): floats
-within a tolerance, and ten tasks with rules of their own.
+The text of this file is part of the tests of HumanEval+ and MBPP+, and runs in the tests' sandbox. The rules are those
+of EvalPlus 0.3.1 (evalplus/eval/__init__.py, _special_oracle.py): floats within a tolerance, and ten tasks with rules
+of their own.
 """
 
 import copy
