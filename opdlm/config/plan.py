@@ -259,39 +259,30 @@ class Plan:
         assert isinstance(chosen, RolloutFigure)
         return RolloutStage(title=chosen.title, file=chosen.file)
 
-    @property
-    def chosen(self) -> list[str]:
+    def chosen(self) -> tuple[list[str], list[str]]:
         """Tables and figures that `all` names, or every one."""
-        return self.settings.all or [*self.settings.tables, *self.settings.figures]
+        names = self.settings.all or [*self.settings.tables, *self.settings.figures]
+        tables, figures = self.settings.tables, self.settings.figures
+        return [name for name in names if name in tables], [name for name in names if name in figures]
 
     def targets(self) -> list[str]:
         """The final outputs: the chosen tables and figures, and the page that shows them."""
-        tables = [self.layout.table(name) for name in self.chosen if name in self.settings.tables]
-        figures = [self.layout.figure(name) for name in self.chosen if name in self.settings.figures]
-        return [*tables, *figures, self.layout.report]
+        tables, figures = self.chosen()
+        return [*map(self.layout.table, tables), *map(self.layout.figure, figures), self.layout.report]
 
     def report(self) -> ReportStage:
         """What the report page is made of."""
-        tables = [
-            ReportTable(name=name, json_file=self.layout.table(name, "json"))
-            for name in self.chosen
-            if name in self.settings.tables
-        ]
-        figures = {name: self.settings.figures[name] for name in self.chosen if name in self.settings.figures}
+        names, chosen = self.chosen()
+        tables = [ReportTable(name=name, json_file=self.layout.table(name, "json")) for name in names]
+        figures = {name: self.settings.figures[name] for name in chosen}
         shown = [
             ReportFigure(name=name, title=figure.title, kind=figure.kind, svg=self.layout.figure(name))
             for name, figure in figures.items()
         ]
         runs = [run for figure in figures.values() if isinstance(figure, CurveFigure) for run in figure.runs]
-        shown += [
-            ReportFigure(
-                name=f"training/{run}",
-                title=f"Training of {run}",
-                kind="run",
-                svg=self.layout.figure(f"training/{run}"),
-            )
-            for run in dict.fromkeys(runs)
-        ]
+        for run in dict.fromkeys(runs):
+            name = f"training/{run}"
+            shown.append(ReportFigure(name=name, title=f"Training of {run}", kind="run", svg=self.layout.figure(name)))
         return ReportStage(title=self.settings.title, tables=tables, figures=shown)
 
 

@@ -27,10 +27,13 @@ TYPES: dict[str, Any] = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, dict)
 }
 """Types that tests pass as arguments."""
-PLAIN: list[Any] = [[], (), set(), {}, "", {}.keys(), {}.values(), {}.items()]
-ITERABLES: set[Any] = {types.GeneratorType, map, filter, zip, enumerate, reversed, range}
-ITERABLES |= {type(value) for value in PLAIN[5:]} | {type(iter(value)) for value in PLAIN}
-"""Their items are plain data, of which tests make lists and sets. As themselves they are equal to nothing."""
+VIEWS: list[Any] = [{}.keys(), {}.values(), {}.items()]
+ITERABLES: set[Any] = {
+    *(types.GeneratorType, map, filter, zip, enumerate, reversed, range),
+    *map(type, VIEWS),
+    *(type(iter(value)) for value in [[], (), set(), {}, "", *VIEWS]),
+}
+"""Types whose items are plain data, of which tests make lists and sets. As themselves they are equal to nothing."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
