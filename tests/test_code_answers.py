@@ -31,6 +31,59 @@ def judged(row: Row, text: str, finish: str = "stop") -> Verdict:
     return code.score([row], [answer])[0]
 
 
+GOOD = "def f(x):\n    return 2 * x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Sure:\n```python\n{GOOD}\n```\nDone.",
+        f"```\n{GOOD}\n```",
+        f"```python\n{GOOD}",
+        f"{GOOD}\n```\nThis doubles.",
+        f"{GOOD}\n```\nUsage:\n```python\nprint(f(1))\n```",
+        GOOD,
+        f"```python\nimport os\n```\nthen\n```python\n{GOOD}\n```",
+        f"```bash\npip install x\n```\n```py\n{GOOD}\n```",
+    ],
+)
+def test_the_program_is_found_in_an_answer(text):
+    assert programs.extract(text, "f").strip() == GOOD
+
+
+@pytest.mark.parametrize("text", ["", "I cannot.", "Use `f`, it doubles.", "```python\n```"])
+def test_prose_is_no_program(text):
+    assert programs.extract(text, "f") is None
+
+
+def test_without_an_entry_point_all_python_blocks_make_the_program():
+    assert programs.extract("```python\na = 1\n```\n```\nno\n```\n```python\nb = 2\n```", None) == "a = 1\n\nb = 2"
+
+
+SCRIPTS = "First try:\n```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        (SCRIPTS, "print(2)"),
+        (SCRIPTS + "This prints\n```\n2\n```\n", "print(2)"),
+        ("```python\nprint(2)", "print(2)"),
+        ("```\nprint(1)\n```\n```\nprint(2)\n```", "print(2)"),
+        ("import sys\nprint(2)", "import sys\nprint(2)"),
+    ],
+)
+def test_of_several_scripts_the_last_is_meant(text, program):
+    assert programs.extract(text, None, last=True) == program
+
+
+def test_of_several_blocks_with_the_method_the_last_is_meant():
+    draft, final = ("class Solution:\n    def f(self, x):\n        return " + value for value in ("1", "2"))
+    text = f"```python\n{draft}\n```\nNo:\n```python\n{final}\n```\nUse it:\n```python\nprint(Solution().f(1))\n```"
+    assert programs.extract(text, "f", last=True) == final
+    assert programs.extract(text, "f") == draft
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,32 +1,21 @@
-"""What training reports: losses by masked fraction, right answers, where the time goes, and who is told."""
+"""What training reports: losses by masked fraction, counters, where the time goes, and the line of progress."""
 
 import json
-import logging
-import os
 import signal
-import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate import tracking
-from accelerate.tracking import GeneralTracker
-from accelerate.utils import LoggerType
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from opdlm.data.rows import Row
-from opdlm.data.tiny import rows as tiny_rows
 from opdlm.decode.request import Rollout
 from opdlm.distill import flops
 from opdlm.distill.checkpoint import Progress
-from opdlm.distill.judging import Judge, JudgeProcess, questions
+from opdlm.distill.judging import Judge
 from opdlm.distill.loop import train
 from opdlm.distill.meter import PHASES, Meter
 from opdlm.distill.preemption import StoppedError
@@ -35,15 +24,9 @@ from opdlm.distill.rows import Answer, Pack, TrainingRow, training_row
 from opdlm.distill.states import realised_state
 from opdlm.distill.tally import Tally, Update, by_tenth, masked_fraction
 from opdlm.distill.trainer import Trainer
-from opdlm.errors import SettingsError, TrainingError
-from opdlm.evaluate.scorers import choice, math
 from opdlm.model.attention import causal
-from opdlm.model.checkpoint import load_tokenizer
-from opdlm.records import Sample
 from tests.family import Family, small_stage
 from tests.strikes import TRAINER, Strike
-
-JUDGE = "opdlm.evaluate.judge"
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -215,121 +198,6 @@ def test_the_operations_of_a_rollout_are_those_of_its_parts(family: Family) -> N
     assert spent.flops["gradients"] > flops.update(student, flops.Work(update.forwarded_tokens), 0)
 
 
-# Right answers
-
-
-def test_questions_are_those_of_the_answers(family: Family) -> None:
-    trainer = Trainer(small_stage(), family.teacher, family.student, family.prompts, "cpu")
-    tokenizer = load_tokenizer(family.student)
-    for row, answer in zip(questions(trainer, 3), trainer.write_answers(3), strict=True):
-        assert row.question in tokenizer.decode(answer.prompt)
-
-
-def knows_mathematics(rows: list[Row], texts: list[str]) -> list[bool | None]:
-    """Right is whoever answers an even question; programs it cannot judge."""
-    return [len(row.question) % 2 == 0 if row.domain == "math" else None for row in rows]
-
-
-def test_accuracy_is_that_of_the_answers_that_can_be_judged(family: Family, tmp_path: Path) -> None:
-    rollouts = of_kind(trained(family, tmp_path, knows_mathematics), "rollout")
-    trainer = Trainer(small_stage(), family.teacher, family.student, family.prompts, "cpu")
-    for record in rollouts:
-        judged = [v for v in knows_mathematics(questions(trainer, record["rollout"]), []) if v is not None]
-        assert record["scorable"] == len(judged) / 4
-        assert record["accuracy"] == (np.mean(judged) if judged else None)
-        assert record["accuracy_by_domain"] == ({"math": np.mean(judged)} if judged else {})
-
-
-def test_answers_are_judged_while_the_updates_run(family: Family, tmp_path: Path) -> None:
-    updating = threading.Event()
-
-    def waits(rows: list[Row], texts: list[str]) -> list[bool | None]:
-        assert updating.wait(timeout=60)
-        return [True] * len(rows)
-
-    original = Trainer.update
-
-    def update(self: Trainer, *given: Any) -> Update:
-        updating.set()
-        return original(self, *given)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "update", update)
-        [record] = of_kind(trained(family, tmp_path, waits, rollouts=1), "rollout")
-    assert record["accuracy"] == 1.0
-
-
-def test_a_judge_that_fails_does_not_stop_training(
-    family: Family, tmp_path: Path, finished: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fails(rows: list[Row], texts: list[str]) -> list[bool | None]:
-        raise TrainingError("it has died")
-
-    with caplog.at_level(logging.WARNING):
-        records = trained(family, tmp_path, fails)
-    assert "the answers of this rollout are not judged: it has died" in caplog.text
-    assert all(record["scorable"] is record["accuracy"] is None for record in of_kind(records, "rollout"))
-    assert of_kind(records, "update") == of_kind(lines(finished / "out" / "metrics.jsonl"), "update")
-
-
-@pytest.fixture
-def judge() -> Iterator[JudgeProcess]:
-    with JudgeProcess(JUDGE) as judge:
-        yield judge
-
-
-def sample(index: int, text: str) -> Sample:
-    return Sample(index=index, seed=0, prompt_tokens=1, ids=[1], steps=[1], text=text, finish="stop")
-
-
-MATH = [
-    ("1/2", r"so \boxed{\frac{1}{2}}"),
-    ("1/2", r"so \boxed{2}"),
-    ("12", "the answer is 12"),
-    ("12", r"\boxed{012.0}"),
-    ("12", r"\boxed{}"),
-    ("3", "\\boxed{" + "1+" * 2000 + "1}"),
-]
-CHOICE = [("B", '"answer": "B"'), ("B", '"answer": "C"'), ("(C)", "The answer is C."), ("A", "no idea")]
-
-
-def test_answers_are_judged_as_the_benchmarks_scorers_do(judge: JudgeProcess) -> None:
-    mathematics = [Row(question="q", ground_truth_answer=gold, domain="math") for gold, _ in MATH]
-    choices = [Row(question="q", ground_truth_answer=gold, domain="science", options=4) for gold, _ in CHOICE]
-    verdicts = [
-        *math.score(mathematics, [sample(index, text) for index, (_, text) in enumerate(MATH)]),
-        *choice.score(choices, [sample(index, text) for index, (_, text) in enumerate(CHOICE)]),
-    ]
-    given = judge([*mathematics, *choices], [text for _, text in MATH + CHOICE])
-    assert given == [verdict.correct for verdict in verdicts]
-    assert True in given
-    assert False in given
-
-
-def test_what_cannot_be_judged(judge: JudgeProcess) -> None:
-    rows = [
-        Row(question="without a reference", domain="math"),
-        Row(question="a reference that is no expression", ground_truth_answer="$", domain="math"),
-        Row(question="a talk", ground_truth_answer="hello", domain="chat"),
-        Row(question="science without a letter", ground_truth_answer="carbon", domain="science"),
-        *tiny_rows(["TinyCode"], "train", 1, seed=0),
-        Row(question="a row without a domain is mathematics", ground_truth_answer="7"),
-    ]
-    assert judge(rows, [r"\boxed{7}"] * 6) == [None, None, None, None, None, True]
-
-
-def test_a_judge_outlives_a_signal_and_is_started_again_when_it_is_killed(judge: JudgeProcess) -> None:
-    row = Row(question="q", ground_truth_answer="A", domain="science")
-    assert judge([row], ['"answer": "A"']) == [True]
-    assert judge.worker is not None
-    os.kill(judge.worker.pid, signal.SIGTERM)
-    assert judge([row], ['"answer": "A"']) == [True]
-    judge.worker.kill()
-    with pytest.raises(TrainingError, match=r"opdlm\.evaluate\.judge has died"):
-        judge([row], ['"answer": "A"'])
-    assert judge([row], ['"answer": "B"']) == [False]
-
-
 def test_the_progress_line_tells_what_a_person_watches(
     family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,90 +206,3 @@ def test_the_progress_line_tells_what_a_person_watches(
     said = capsys.readouterr().err.splitlines()[-1]
     assert "2/2" in said
     assert f"loss={loss:.4f}, length={length:.0f}, per_step=1.00, right=100%, seconds=rollout " in said
-
-
-# Trackers
-
-
-class Notebook(GeneralTracker):
-    """A tracker of one's own."""
-
-    name = "notebook"
-    requires_logging_directory = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.settings: dict[str, Any] = {}
-        self.notes: list[tuple[int | None, dict[str, Any]]] = []
-        self.closed = False
-
-    @property
-    def tracker(self) -> "Notebook":
-        return self
-
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        self.settings = values
-
-    def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
-        self.notes.append((step, values))
-
-    def finish(self) -> None:
-        self.closed = True
-
-
-def test_a_tracker_is_told_all_that_the_files_hold(family: Family, tmp_path: Path) -> None:
-    notebook, state = Notebook(), tmp_path / "state"
-    stage = small_stage(rollouts=2)
-    train(
-        stage, family.teacher, family.student, family.prompts, state, tmp_path / "out",
-        judge=knows_mathematics, trackers=[notebook],
-    )  # fmt: skip
-    assert notebook.closed
-    assert notebook.settings == stage.model_dump(mode="json")
-    updates = of_kind(lines(state / "metrics.jsonl"), "update")
-    told = [(step, note["update/loss"]) for step, note in notebook.notes if "update/loss" in note]
-    assert told == [(record["update"], record["loss"]) for record in updates]
-    steps = [step for step, _ in notebook.notes]
-    assert steps == [0, 1, 1, 1, 2, 3, 3, 3], "both kinds share one axis, which never goes back"
-    names = {name for _, note in notebook.notes for name in note}
-    assert {"rollout/mean_length", "timing/seconds/rollout", "timing/gpu_hours"} <= names
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("wandb", r"tracker 'wandb' needs its package: pip install wandb"),
-        ("notebook", r"tracker 'notebook' is unknown; known are .*wandb"),
-    ],
-)
-def test_a_tracker_that_cannot_be_used_is_an_error_before_anything_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
-) -> None:
-    monkeypatch.setattr(tracking, "_available_trackers", [])
-    nowhere = tmp_path / "nowhere"
-    with pytest.raises(SettingsError, match=message):
-        train(small_stage(), nowhere, nowhere, nowhere, tmp_path / "state", tmp_path / "out", trackers=[name])
-    assert not (tmp_path / "state").exists()
-
-
-def test_weights_and_biases_goes_on_with_the_run_of_the_same_folder(
-    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[dict[str, Any]] = []
-    logged: list[dict[str, Any]] = []
-
-    def init(**given: Any) -> SimpleNamespace:
-        begun.append(given)
-        return SimpleNamespace(log=lambda values, step: logged.append(values), finish=lambda: None)
-
-    config = SimpleNamespace(update=lambda values, allow_val_change: None)
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, config=config))
-    monkeypatch.setattr(tracking, "_available_trackers", [LoggerType.WANDB])
-    state = tmp_path / "run-0123"
-    train(
-        small_stage(rollouts=1), family.teacher, family.student, family.prompts, state, tmp_path / "out",
-        trackers=["wandb"],
-    )  # fmt: skip
-    name = "run-0123"
-    assert begun == [{"project": "opdlm", "name": name, "id": name, "resume": "allow", "dir": str(state)}]
-    assert "update/loss" in logged[0]
