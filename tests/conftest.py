@@ -1,5 +1,6 @@
 """Small real models, made on the spot. One thread: the models are too small for more, and CI may share its cores."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.family import Family, make_family, run, small_stage
 from tests.tree import Tree
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # our kernels run all the same
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 

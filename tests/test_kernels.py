@@ -1,15 +1,12 @@
-"""Triton kernels against brute force in fp64. They run on a CUDA device, or anywhere in Triton's interpreter
-(`TRITON_INTERPRET=1`)."""
+"""Triton kernels against brute force in fp64. They run on a CUDA device, or elsewhere in Triton's interpreter
+(`tests/conftest.py`)."""
 
-import os
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
-if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
-    pytest.skip("no CUDA device and no interpreter", allow_module_level=True)
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +16,6 @@ from opdlm.blocks import block_end, covered
 from opdlm.config.decoding import DecodingSettings
 from opdlm.decode import flight
 from opdlm.decode.cache import Cache, Tokens, TritonAttention, TritonDecoding
-from opdlm.decode.engine import Engine
 from opdlm.decode.kernels import attention, sampling, steps
 from opdlm.decode.request import Request
 from opdlm.decode.sampling import Draws, uniform
@@ -27,7 +23,7 @@ from opdlm.decode.scheduler import waiting_line
 from opdlm.decode.slots import Sizes, Slots, Step
 from opdlm.model import kernels
 from opdlm.model.fused import FusedForward
-from opdlm.model.qwen3 import rotary_table, rotate
+from opdlm.model.qwen3 import Qwen3, rotary_table, rotate
 from opdlm.model.shape import Shape
 from tests.conftest import VOCABULARY, make_model
 from tests.test_cache import at, attended
@@ -252,6 +248,6 @@ def test_decoding_with_all_kernels_gives_the_plain_answers(block_size: int, monk
     monkeypatch.setattr(Slots, "reveal", steps.reveal)
     monkeypatch.setattr(flight, "draw_tokens", draw)
     monkeypatch.setattr(flight, "cached_attention", attend)
-    monkeypatch.setattr(Engine, "_forward", lambda engine: FusedForward(engine.model))
+    monkeypatch.setattr(Qwen3, "inference", lambda model: torch.no_grad()(FusedForward(model).__call__))
     monkeypatch.setattr("opdlm.decode.engine.Flight", AsOnCuda)
     assert decode(make_model(block_size, head_dim=32), requests, how) == expected
