@@ -140,7 +140,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--top-k", nargs="+", type=int, default=[0], help="of the teacher; 0 = full vocabulary")
     parser.add_argument("--budget", type=int, default=TrainSettings().micro_batch_tokens, help="tokens of a pack")
     parser.add_argument("--recomputed-layers", nargs="+", type=int, default=[0])
-    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["packed"], help="hosted: gradients wait there")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["packed"], help="of ours; see above")
     parser.add_argument("--reference", action="store_true", help="also the published layout")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
