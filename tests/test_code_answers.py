@@ -230,3 +230,11 @@ def test_other_scripts_still_fail_there(program, reason):
 def test_what_only_a_function_would_break_is_right(program):
     """LiveCodeBench makes a function of a script, in which these fail; on the contests' own judges they do not."""
     assert judged(script_row("lines"), fenced(program)).reason == "correct"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("endless", ["lorem ipsum ", "We add them.\n", " ", "x = 1\n", "```\n"])
+def test_a_program_is_found_in_front_of_an_endless_rest(endless: str) -> None:
+    found = programs.program(EVALPLUS, f"{fenced(RIGHT)}\n{endless * (300_000 // len(endless))}")
+    assert found is not None
+    assert "def total" in found

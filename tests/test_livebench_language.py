@@ -72,3 +72,9 @@ def test_typos_looks_for_the_corrected_text():
 )
 def test_typos_takes_the_text_between_tags_or_dashes(text, score):
     assert share(row("typos", "We saw it. It was good."), text) == score
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("endless", ["a b ", "<solution>", " --- "])
+def test_an_answer_without_end_is_read(endless):
+    assert share(row("typos", "no such text"), endless * 40_000) == 0

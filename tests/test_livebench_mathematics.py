@@ -123,3 +123,8 @@ def test_amps_hard_takes_an_expression_and_nothing_with_it(gold, text, score):
 def test_amps_hard_accepts_right_answers_on_which_the_official_parser_fails():
     assert share(row("AMPS_Hard", "9\\ 2^{2/5} \\sqrt[5]{11}"), "\\boxed{9\\ 2^{2/5} \\sqrt[5]{11}}") == 1
     assert share(row("AMPS_Hard", "e^x x \\left(2 + x\\right)"), "\\boxed{e^x (2 x + x^2)}") == 1
+
+
+@pytest.mark.timeout(60)
+def test_an_answer_without_end_is_read():
+    assert share(row("AMPS_Hard", "x"), "$" + "x + " * 60_000 + "$") == 0

@@ -168,3 +168,8 @@ def test_the_published_solutions_of_math500_are_correct():
     with open(BENCHMARKS / FILES["math500"], encoding="utf-8") as stream:
         solutions = [json.loads(line)["solution"] for line in stream]
     assert len(judged("math", public("math500"), solutions)) == 500
+
+
+@pytest.mark.timeout(60)
+def test_an_answer_of_boxes_without_end_is_read() -> None:
+    assert math.final_answer("\\boxed{" * 30_000) is None

@@ -101,20 +101,23 @@ def _expression(line: str) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """What stands in the last complete `\\boxed{...}` (or `\\fbox{...}`), or none."""
+    closings = _closings(text)
     for match in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*\{", text))):
-        end = _closing(text, match.end())
+        end = closings.get(match.end() - 1)
         if end is not None:
             return text[match.end() : end]
     return None
 
 
-def _closing(text: str, start: int) -> int | None:
-    depth = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0:
-            return match.start()
-    return None
+def _closings(text: str) -> dict[int, int]:
+    """Where each brace that is closed closes; an escaped one is none."""
+    closings, opened = {}, []
+    for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}" and opened:
+            closings[opened.pop()] = match.start()
+    return closings
 
 
 def normalised(answer: str) -> str:
@@ -138,7 +141,7 @@ def normalised(answer: str) -> str:
 
 def _without_font(answer: str) -> str:
     font = re.match(r"\\(?:(?:text|math)(?:|bf|rm|it|normal)|boldsymbol|bm|bf|underline)\{|\{", answer)
-    if font and _closing(answer, font.end()) == len(answer) - 1:
+    if font and _closings(answer).get(font.end() - 1) == len(answer) - 1:
         content = answer[font.end() : -1].strip()
         return content if re.search(r"[\d\\]", content) else answer
     return answer

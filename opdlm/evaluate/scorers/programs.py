@@ -10,7 +10,7 @@ from opdlm.evaluate.scorers import published_code
 
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 FENCE_AFTER_WORDS = re.compile(
-    r"^([^`\n]*[^`\s][^`\n]*)(```[ \t]*(?:python3?|py)[ \t]*)$", re.MULTILINE | re.IGNORECASE
+    r"^([^`\n]*[^`\s])[ \t]*(```[ \t]*(?:python3?|py)[ \t]*)$", re.MULTILINE | re.IGNORECASE
 )
 """`Here is the program: ```python`"""
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)

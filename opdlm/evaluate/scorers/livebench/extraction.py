@@ -9,7 +9,8 @@ BOX = "\\boxed"
 
 def tagged(text: str, lines: bool = False) -> list[str]:
     """What stands between solution tags: within a line, or with `lines` across several."""
-    return re.findall(r"<solution>(.*?)</solution>", text, re.DOTALL if lines else 0)
+    closed = "".join(text.rpartition("</solution>")[:2])  # of a thousand opening tags none is searched in vain
+    return re.findall(r"<solution>(.*?)</solution>", closed, re.DOTALL if lines else 0)
 
 
 def tagged_anyhow(text: str) -> list[str]:

@@ -82,6 +82,6 @@ def typos(gold: str, text: str) -> float:
 
 
 def _between_dashes(text: str) -> str:
-    """What stands between ` --- ` and ` --- ` within the first line that has both, if any has."""
-    found = re.search(r".* --- (.*?) --- .*", text)
-    return found[1] if found else text
+    """What stands between the last ` --- ` and ` --- ` of the first line that has both, if any has."""
+    parts = (line.split(" --- ") for line in text.split("\n"))
+    return next((each[-2] for each in parts if len(each) > 2), text)

@@ -3,7 +3,7 @@
 import re
 
 from opdlm.evaluate.scorers.livebench.extraction import boxed, edit_distance, plain, tagged
-from opdlm.evaluate.scorers.math import Comparer
+from opdlm.evaluate.scorers.math import LONGEST, Comparer
 
 LETTERS = "ABCDE"
 TOLERANCE = 1e-3
@@ -125,6 +125,8 @@ def amps_hard(gold: str, text: str, comparer: Comparer) -> float | None:
     answer = _in_dollars(text) if box is None else box
     if answer is None:
         return float(text.removesuffix(".").endswith(_as_compared(gold)))
+    if len(answer) > LONGEST:
+        return 0.0
     answer = _expression(answer)
     if _NO_EXPRESSION.search(answer) or answer.count("{") != answer.count("}"):
         return 0.0
