@@ -9,9 +9,7 @@ from opdlm.data.rows import Row
 from opdlm.evaluate.scorers import published_code
 
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
-FENCE_AFTER_WORDS = re.compile(
-    r"^([^`\n]*[^`\s])[ \t]*(```[ \t]*(?:python3?|py)[ \t]*)$", re.MULTILINE | re.IGNORECASE
-)
+FENCE_AFTER_WORDS = re.compile(r"^([^`\n]*[^`\s])[ \t]*(```[ \t]*(?:python3?|py)[ \t]*)$", re.MULTILINE | re.IGNORECASE)
 """`Here is the program: ```python`"""
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What `ast` and `compile` raise for a text that is no program."""
