@@ -35,6 +35,13 @@ def test_without_a_safe_way_nothing_runs_and_the_message_says_what_to_install(mo
         pass
 
 
+def test_a_sandbox_that_ends_before_it_has_its_order_is_told_as_ended(monkeypatch):
+    with Launcher() as launcher:
+        monkeypatch.setattr(launcher, "_launch", lambda given: None)  # nobody takes the pipes
+        with launcher.cell({"role": "nothing"}, [], 1) as cell:
+            assert cell.ended(5) == 137
+
+
 # Bubblewrap
 
 STORM = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"

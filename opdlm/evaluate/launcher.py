@@ -173,13 +173,13 @@ class Launcher:
         cell = Cell(report)
         try:
             try:
-                with suppress(BrokenPipeError), open(lifeline, "wb") as stream:
-                    around = {"limits": limits, "enclosure": self._enclosure, "libraries": self._libraries}
-                    order = {**order, **around}
-                    stream.write(json.dumps(order).encode() + b"\n")
-                    stream.flush()
+                around = {"limits": limits, "enclosure": self._enclosure, "libraries": self._libraries}
+                with suppress(BrokenPipeError), open(lifeline, "wb", closefd=False) as stream:
+                    stream.write(json.dumps({**order, **around}).encode() + b"\n")
+                with suppress(BrokenPipeError):
                     yield cell
             finally:
+                os.close(lifeline)
                 if process:
                     _end(process)
                 if cell.ended(START_SECONDS) is None:
