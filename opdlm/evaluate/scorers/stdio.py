@@ -11,6 +11,7 @@ from opdlm.evaluate.inside.roles import PRELUDE
 from opdlm.evaluate.launcher import Launcher
 from opdlm.evaluate.sandbox import Outcome, run_stdio
 from opdlm.evaluate.scorers import published_code
+from opdlm.evaluate.scorers.programs import UNREADABLE
 
 
 def run_cases(
@@ -63,7 +64,7 @@ def _function(code: str) -> str:
         if statements and isinstance(function.body[0], ast.FunctionDef):
             function.body[0].body = statements
         return ast.unparse(function)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return code
 
 
